@@ -57,7 +57,7 @@ export interface PipelineOptions {
   readonly places?: { readonly sequence: string; readonly publish: string }
 }
 
-export interface PipelineStatus {
+interface PipelineStatus {
   readonly sequence: SequenceStatus
   readonly train: TrainStatus | undefined
   readonly publish: PublishStatus | undefined

@@ -17,7 +17,7 @@ import { type CatalogueFile, openCatalogue, plainName } from '../src/lab/dataset
 import { DeadLetterFile } from '../src/lab/dataset/deadLetterFile.ts'
 import type { CatalogueItem } from '../src/records/catalogueItem.ts'
 import type { Interaction } from '../src/records/interaction.ts'
-import { type ValueRules, valueRules } from '../src/records/value/valueRules.ts'
+import { valueRules } from '../src/records/value/valueRules.ts'
 import type { Load, StartSource } from './startSource.ts'
 
 interface KnownFile {
@@ -26,7 +26,7 @@ interface KnownFile {
   readonly fingerprint: string
 }
 
-export interface LoadedFiles {
+interface LoadedFiles {
   readonly loaded: readonly KnownFile[]
   /** Of a load that was begun and not finished. */
   readonly loading: readonly KnownFile[]
@@ -34,7 +34,7 @@ export interface LoadedFiles {
 
 const knownFile = z.strictObject({ path: z.string(), fingerprint: z.string() })
 
-export const loadedFiles: StateKind<LoadedFiles> = {
+const loadedFiles: StateKind<LoadedFiles> = {
   file: 'files.json',
   version: 1,
   schema: z.strictObject({ loaded: z.array(knownFile), loading: z.array(knownFile) }),
@@ -117,7 +117,10 @@ async function openGroup(group: readonly PresentFile[], config: Config, run: Run
   for (const { file } of group) {
     if (file.kind === 'items') {
       const letters = new DeadLetterFile(run.root, `${path.basename(file.path)}.dead-letters.jsonl`)
-      catalogues.push({ file: await inConfiguration(() => openItemsFile(file, rules)), letters })
+      catalogues.push({
+        file: await inConfiguration(() => openCatalogue(file.path, itemColumnsOf(file), rules)),
+        letters
+      })
     } else {
       const options = { seed: config.seed, rules, deadLetterDir: run.root, tempDir: run.root, ...readingOfFile(file) }
       datasets.push(await inConfiguration(() => openDataset(file.path, options)))
@@ -152,9 +155,6 @@ async function openGroup(group: readonly PresentFile[], config: Config, run: Run
   }
 }
 
-export const openItemsFile = (file: FileOptions, rules: ValueRules): Promise<CatalogueFile> =>
-  openCatalogue(file.path, itemColumnsOf(file), rules)
-
 function itemColumnsOf({ item, title, features }: FileOptions) {
   return {
     ...(item === undefined ? {} : { item }),
@@ -164,7 +164,7 @@ function itemColumnsOf({ item, title, features }: FileOptions) {
 }
 
 /** How the file is read, in the terms of a data set. */
-export function readingOfFile({ format, user, item, type, value, time, filter }: FileOptions): DatasetReading {
+function readingOfFile({ format, user, item, type, value, time, filter }: FileOptions): DatasetReading {
   const columns = {
     user,
     item,
@@ -183,7 +183,7 @@ export function readingOfFile({ format, user, item, type, value, time, filter }:
 }
 
 /** What a data set says of options of the command line is said of the configuration. */
-export async function inConfiguration<T>(work: () => Promise<T>): Promise<T> {
+async function inConfiguration<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
@@ -199,7 +199,7 @@ export async function inConfiguration<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** Several sources, each in the order of its times, as one. Of equal times the earlier source comes first. */
-export async function* mergeByTime(
+async function* mergeByTime(
   sources: readonly AsyncIterable<Interaction>[]
 ): AsyncGenerator<Interaction, void, undefined> {
   const readers = sources.map((source) => source[Symbol.asyncIterator]())

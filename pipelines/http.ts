@@ -19,7 +19,7 @@ import type { Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessions.ts'
 import { openStageLogger } from './logger.ts'
 
-export interface ServedParts {
+interface ServedParts {
   readonly io: StageIo
   readonly metrics: Metrics
   readonly recommender: Recommender

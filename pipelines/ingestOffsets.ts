@@ -4,7 +4,7 @@ import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { type StateKind, z } from '../src/core/stateFile.ts'
 import type { IngestOffsets } from '../src/ingest/ingestStage.ts'
 
-export const ingestOffset: StateKind<{ readonly next: string; readonly topicId: string }> = {
+const ingestOffset: StateKind<{ readonly next: string; readonly topicId: string }> = {
   file: 'ingest.json',
   version: 1,
   schema: z.strictObject({ next: z.string().regex(/^\d+$/), topicId: z.string() }),

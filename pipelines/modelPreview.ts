@@ -48,7 +48,7 @@ export interface ModelPreview {
 }
 
 /** The served model and the newest targets, on which any checkpoint can be tried. */
-export interface Previews {
+interface Previews {
   /** What is served. */
   readonly live: IndexState
   try(step: number): Promise<ModelPreview>

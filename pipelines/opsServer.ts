@@ -18,7 +18,7 @@ import type { ModelThread } from './thread/client.ts'
 /** How often offsets are looked at: far below any interval of scraping. */
 const watchMs = 1000
 
-export type WatchedStage = 'ingest' | 'sequence' | 'train' | 'publish'
+type WatchedStage = 'ingest' | 'sequence' | 'train' | 'publish'
 
 /** How far a stage is. */
 export interface StageProgress {
@@ -30,7 +30,7 @@ export interface StageProgress {
   readonly takenAtMs: number
 }
 
-export interface OpsServer {
+interface OpsServer {
   /** Sets the backend of the build info. */
   backend(report: ModelThread['backend']): void
   /** Whether the stage makes progress, and otherwise what waits since when. */
@@ -43,7 +43,7 @@ export async function bindOps({ ops }: Pick<Config, 'ops'>): Promise<BoundPort |
   return ops.port > 0 ? bindOpsPort(ops) : undefined
 }
 
-export interface OpsServerParts {
+interface OpsServerParts {
   /** Bound; without it nothing listens. */
   readonly port: BoundPort | undefined
   readonly io: Pick<StageIo, 'config' | 'clock' | 'codecs' | 'health'>

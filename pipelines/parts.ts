@@ -30,7 +30,7 @@ const watchMs = 1000
 const modelUpdatesLagMs = 60_000
 
 /** Confluent's registry where one is configured, otherwise the embedded one. */
-export function openRegistry(config: Config, run: RunDirectory): SchemaRegistry {
+function openRegistry(config: Config, run: RunDirectory): SchemaRegistry {
   return config.registry.url === '' ? new LocalRegistry(run.path('schemas')) : openHttpRegistry(config)
 }
 
@@ -93,7 +93,7 @@ export async function readIndex<T>(
   }
 }
 
-export interface IndexUse {
+interface IndexUse {
   /** The embedded index searches on a thread of its own. */
   readonly searchThread: boolean
   /** They supervise that thread. */

@@ -15,7 +15,7 @@ const stagesRun = 'live'
 type Choice = Pick<Config, 'dataDir' | 'run' | 'log'>
 
 /** Every run of the data folder, the one used last first. A folder that no start completed is none. */
-export function listRuns(dataDir: string): RunDirectory[] {
+function listRuns(dataDir: string): RunDirectory[] {
   if (!existsSync(dataDir)) return []
   return readdirSync(dataDir, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())

@@ -10,7 +10,7 @@ import { isAnyPort, type OneProcessOptions, runOneProcess } from './oneProcess.t
 import { checkLog, runToBegin } from './runs.ts'
 import type { StartSource } from './startSource.ts'
 
-export interface UpOptions extends OneProcessOptions {
+interface UpOptions extends OneProcessOptions {
   readonly port?: number
   /** Absolute; null: there is none. */
   readonly configFile: string | null

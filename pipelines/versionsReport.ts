@@ -33,7 +33,7 @@ export interface VersionsReport {
   readonly pending: ControlRequest | null
 }
 
-export interface CheckpointEntry {
+interface CheckpointEntry {
   readonly step: number
   /** Kept as a version, beyond `train.checkpointKeep`. */
   readonly version: boolean

@@ -21,6 +21,19 @@ const stat = (title, unit, description, query, thresholds) => ({
 /** Green below `warn`, red above `bad`; the other way round where bad < warn. */
 const bounds = (warn, bad) => ({ warn, bad })
 const job = 'job="$job"'
+/** What a reader of `src/core/account.ts` reads, and what becomes of it. */
+const account = (title, description, reader, read = 'read') =>
+  series(
+    title,
+    'ops',
+    description,
+    [`sum(rate(mtmi_stage_read_records_total{reader="${reader}", ${job}}[5m]))`, read],
+    [`sum by (outcome) (rate(mtmi_stage_records_total{reader="${reader}", ${job}}[5m]))`, '{{outcome}}']
+  )
+/** @param by labels beside the bucket's, each with a comma and a blank */
+const p99 = (histogram, by = '', over = '5m') =>
+  `histogram_quantile(0.99, sum by (${by}le) (rate(${histogram}_bucket{${job}}[${over}])))`
+const lastHour = (counter) => `sum(increase(${counter}{${job}}[1h]))`
 
 export const dashboards = [
   {
@@ -115,20 +128,8 @@ export const dashboards = [
         ])
       ],
       [
-        series(
-          'Data set or simulation',
-          'ops',
-          'Rows read, and rows by outcome',
-          [`sum(rate(mtmi_stage_read_records_total{reader="source", ${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="source", ${job}}[5m]))`, '{{outcome}}']
-        ),
-        series(
-          'Ingest',
-          'ops',
-          'Records of source topics: read, and what became of them',
-          [`sum(rate(mtmi_stage_read_records_total{reader="ingest", ${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="ingest", ${job}}[5m]))`, '{{outcome}}']
-        ),
+        account('Data set or simulation', 'Rows read, and rows by outcome', 'source'),
+        account('Ingest', 'Records of source topics: read, and what became of them', 'ingest'),
         series('Ingest', 'Bps', 'Keys and values read from source topics', [
           `sum(rate(mtmi_ingest_read_bytes_total{${job}}[5m]))`,
           'read'
@@ -139,16 +140,13 @@ export const dashboards = [
           `job:mtmi_sequence_event_age_seconds:p90_15m{${job}}`,
           'p90'
         ]),
-        series('Commit', 's', 'Making histories and offsets durable', [
-          `histogram_quantile(0.99, sum by (le) (rate(mtmi_sequence_commit_seconds_bucket{${job}}[5m])))`,
-          'p99'
-        ]),
+        series('Commit', 's', 'Making histories and offsets durable', [p99('mtmi_sequence_commit_seconds'), 'p99']),
         series(
           'Users',
           'short',
           'With a history, and forgotten an hour',
           [`sum(mtmi_sequence_users{${job}})`, 'users'],
-          [`sum(increase(mtmi_sequence_expired_users_total{${job}}[1h]))`, 'forgotten']
+          [lastHour('mtmi_sequence_expired_users_total'), 'forgotten']
         )
       ],
       [
@@ -156,9 +154,9 @@ export const dashboards = [
           'Erasure',
           'short',
           'In the last hour: users erased on request, users whose examples the trainer gave up, checkpoints written anew without them',
-          [`sum(increase(mtmi_sequence_erased_users_total{${job}}[1h]))`, 'erased'],
-          [`sum(increase(mtmi_train_forgotten_users_total{${job}}[1h]))`, 'forgotten by the trainer'],
-          [`sum(increase(mtmi_train_rewritten_checkpoints_total{${job}}[1h]))`, 'checkpoints']
+          [lastHour('mtmi_sequence_erased_users_total'), 'erased'],
+          [lastHour('mtmi_train_forgotten_users_total'), 'forgotten by the trainer'],
+          [lastHour('mtmi_train_rewritten_checkpoints_total'), 'checkpoints']
         )
       ],
       [
@@ -240,7 +238,7 @@ export const dashboards = [
           's',
           'Learning, and ranking before it',
           [`job:mtmi_train_step_seconds:p99_5m{${job}}`, 'learn p99'],
-          [`histogram_quantile(0.99, sum by (le) (rate(mtmi_train_evaluate_seconds_bucket{${job}}[5m])))`, 'rank p99']
+          [p99('mtmi_train_evaluate_seconds'), 'rank p99']
         ),
         series('Batch', 'short', 'Examples in a step, replayed ones included', [
           `sum(rate(mtmi_train_batch_examples_sum{${job}}[5m])) / sum(rate(mtmi_train_batch_examples_count{${job}}[5m]))`,
@@ -265,10 +263,7 @@ export const dashboards = [
           'Learning stands still for a checkpoint',
           's',
           'While state is copied; writing it goes on beside learning',
-          [
-            `histogram_quantile(0.99, sum by (le) (rate(mtmi_train_checkpoint_stall_seconds_bucket{${job}}[15m])))`,
-            'p99'
-          ]
+          [p99('mtmi_train_checkpoint_stall_seconds', '', '15m'), 'p99']
         )
       ]
     ]
@@ -399,36 +394,12 @@ export const dashboards = [
         ])
       ],
       [
-        series(
-          'Changes of users',
-          'ops',
-          'Read by the publisher, and by outcome',
-          [`sum(rate(mtmi_stage_read_records_total{reader="publish", ${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="publish", ${job}}[5m]))`, '{{outcome}}']
-        ),
-        series(
-          'Popularity',
-          'ops',
-          'Events read to count popularity, and by outcome',
-          [`sum(rate(mtmi_stage_read_records_total{reader="popularity", ${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="popularity", ${job}}[5m]))`, '{{outcome}}']
-        )
+        account('Changes of users', 'Read by the publisher, and by outcome', 'publish'),
+        account('Popularity', 'Events read to count popularity, and by outcome', 'popularity')
       ],
       [
-        series(
-          'Model updates',
-          'ops',
-          'Read to make vectors, and by outcome',
-          [`sum(rate(mtmi_stage_read_records_total{reader="model", ${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="model", ${job}}[5m]))`, '{{outcome}}']
-        ),
-        series(
-          'Catalogue',
-          'ops',
-          'Records read, and by outcome',
-          [`sum(rate(mtmi_stage_read_records_total{reader="catalogue", ${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="catalogue", ${job}}[5m]))`, '{{outcome}}']
-        )
+        account('Model updates', 'Read to make vectors, and by outcome', 'model'),
+        account('Catalogue', 'Records read, and by outcome', 'catalogue')
       ],
       [
         series('Published', 'ops', 'Points, by what became of them', [
@@ -449,18 +420,18 @@ export const dashboards = [
       ],
       [
         series('Time of a publication', 's', 'Encoding and writing, p99', [
-          `histogram_quantile(0.99, sum by (role, le) (rate(mtmi_publish_batch_seconds_bucket{${job}}[5m])))`,
+          p99('mtmi_publish_batch_seconds', 'role, '),
           '{{role}}'
         ]),
         series('Where freshness goes', 's', 'Parts of the way from click to vectors, p99', [
-          `histogram_quantile(0.99, sum by (part, le) (rate(mtmi_publish_freshness_part_seconds_bucket{${job}}[5m])))`,
+          p99('mtmi_publish_freshness_part_seconds', 'part, '),
           '{{part}}'
         ]),
         series(
           'Failures and promotions',
           'short',
           'In the last hour',
-          [`sum(increase(mtmi_publish_failures_total{${job}}[1h]))`, 'failures'],
+          [lastHour('mtmi_publish_failures_total'), 'failures'],
           [`sum by (task) (increase(mtmi_task_failures_total{${job}}[1h])) > 0`, 'failures of tasks, {{task}}'],
           [`sum by (task) (increase(mtmi_task_restarts_total{${job}}[1h])) > 0`, 'restarts of tasks, {{task}}'],
           [`sum by (outcome) (increase(mtmi_publish_promotions_total{${job}}[1h]))`, 'promotions {{outcome}}']
@@ -483,7 +454,7 @@ export const dashboards = [
           [`max(mtmi_publish_held_steps{${job}})`, 'held now']
         ),
         series('Time of a trial', 's', 'On the publishing thread, p99', [
-          `histogram_quantile(0.99, sum by (le) (rate(mtmi_publish_gate_seconds_bucket{${job}}[15m])))`,
+          p99('mtmi_publish_gate_seconds', '', '15m'),
           'p99'
         ])
       ],
@@ -493,7 +464,7 @@ export const dashboards = [
           '{{kind}} {{outcome}}'
         ]),
         series('Time of a request to Qdrant', 's', 'Each attempt by itself, p99', [
-          `histogram_quantile(0.99, sum by (kind, le) (rate(mtmi_index_request_seconds_bucket{${job}}[5m])))`,
+          p99('mtmi_index_request_seconds', 'kind, '),
           '{{kind}}'
         ])
       ],
@@ -512,13 +483,7 @@ export const dashboards = [
           `sum by (source) (rate(mtmi_serve_lists_total{${job}}[5m]))`,
           '{{source}}'
         ]),
-        series(
-          'Posted events',
-          'ops',
-          'Posted, and by outcome',
-          [`sum(rate(mtmi_stage_read_records_total{reader="serve", ${job}}[5m]))`, 'posted'],
-          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="serve", ${job}}[5m]))`, '{{outcome}}']
-        ),
+        account('Posted events', 'Posted, and by outcome', 'serve', 'posted'),
         series('Denied', 'ops', 'Requests without a token that is good for them', [
           `sum by (reason) (rate(mtmi_serve_denied_requests_total{${job}}[5m]))`,
           '{{reason}}'

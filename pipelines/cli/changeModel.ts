@@ -20,7 +20,7 @@ import { collectVersions } from '../versionsReport.ts'
 
 const pollMs = 200
 
-export interface ChangeOptions {
+interface ChangeOptions {
   readonly json?: boolean
   /** Seconds. */
   readonly wait: number

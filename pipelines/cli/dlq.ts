@@ -7,12 +7,7 @@ import type { Offsets } from '../../src/core/offsets.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
 import { type StateKind, z } from '../../src/core/stateFile.ts'
 import { confirmed, note, plainLine, print } from '../../src/core/terminal.ts'
-import {
-  type DeadLetterEntry,
-  DeadLetterReplay,
-  type ReplayState,
-  type ReplayStore
-} from '../../src/ingest/deadLetterReplay.ts'
+import { type DeadLetterEntry, DeadLetterReplay, type ReplayState } from '../../src/ingest/deadLetterReplay.ts'
 import { deadLetterTopic } from '../../src/log/deadLetter.ts'
 import type { EventLog } from '../../src/log/eventLog.ts'
 import { openStageIo } from '../parts.ts'
@@ -186,15 +181,10 @@ async function withReplay(
   try {
     const ours = new Set([config.topics.interactions, config.topics.items])
     const { signal } = new AbortController()
-    await body(await DeadLetterReplay.open({ log, store: fileStore(run), ours, signal }), log)
+    await body(await DeadLetterReplay.open({ log, store: run.state(replayState), ours, signal }), log)
   } finally {
     await log.close()
   }
-}
-
-/** What has been replayed, in the run's folder. */
-export function fileStore(run: RunDirectory): ReplayStore {
-  return run.state(replayState)
 }
 
 function knownTopics({ topics, sources }: Config): string[] {

@@ -18,7 +18,7 @@ import { registryFindings } from './doctor/registryFindings.ts'
 import { runFindings } from './doctor/runFindings.ts'
 import type { StageName } from './doctor/stageNeeds.ts'
 
-export interface DoctorOptions {
+interface DoctorOptions {
   readonly json?: boolean
   /** Stage whose Kafka permissions are checked; absent: all stages. */
   readonly stage?: StageName

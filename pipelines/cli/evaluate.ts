@@ -28,7 +28,7 @@ import { untilInterrupted } from '../interrupt.ts'
 import { runToRead } from '../runs.ts'
 import { collectVersions } from '../versionsReport.ts'
 
-export interface EvaluateCommand extends DatasetReading {
+interface EvaluateCommand extends DatasetReading {
   /** Without it: the report of a run. */
   readonly data?: string
   /** A name of model.name, or a simple method. */

@@ -14,7 +14,7 @@ const leavesMax = 2000
 const elementsMax = 3
 
 /** What a path finds in a record. */
-export interface Leaf {
+interface Leaf {
   readonly path: string
   readonly found: unknown
 }

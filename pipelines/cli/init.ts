@@ -22,7 +22,7 @@ import { newestRecords } from './newestRecords.ts'
 import { proposeFile, proposeItems } from './proposeFile.ts'
 import { proposeWeights, type SeenType, shownTypes, typesYaml } from './typeWeights.ts'
 
-export interface InitOptions extends DatasetReading {
+interface InitOptions extends DatasetReading {
   readonly file?: string
   readonly topic?: string
   readonly samples: number

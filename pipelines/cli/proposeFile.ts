@@ -27,7 +27,7 @@ const shownEvents = 10
 const shownRefused = 5
 const itemIdsMax = 10_000
 
-export interface FileProposal {
+interface FileProposal {
   readonly rows: readonly TableRow[]
   readonly types: ReadonlyMap<string, number>
   readonly counted: number

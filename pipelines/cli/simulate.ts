@@ -13,7 +13,7 @@ import type { Interaction } from '../../src/records/interaction.ts'
 import { openStageIo } from '../parts.ts'
 import { beginRun, runToBegin } from '../runs.ts'
 
-export interface SimulateOptions {
+interface SimulateOptions {
   readonly events?: number
   readonly users?: number
   readonly items?: number

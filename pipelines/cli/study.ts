@@ -18,7 +18,7 @@ import { describeBackend } from '../backendInfo.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
 
-export interface StudyCommand {
+interface StudyCommand {
   readonly data: readonly string[]
   readonly format?: string
   readonly protocol: OfflineProtocol

@@ -21,7 +21,7 @@ import { describeBackend } from '../backendInfo.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
 
-export interface TuneCommand {
+interface TuneCommand {
   readonly data: readonly string[]
   readonly models: readonly string[]
   readonly trials: number

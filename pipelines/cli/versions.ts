@@ -10,7 +10,7 @@ export async function versions(config: Config, options: { json?: boolean }): Pro
   print(options.json === true ? `${JSON.stringify(report)}\n` : `${versionsText(report)}\n`)
 }
 
-export function versionsText(report: VersionsReport): string {
+function versionsText(report: VersionsReport): string {
   const { live, versions, checkpoints, gates } = report
   return [
     live === null

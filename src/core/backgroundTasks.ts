@@ -16,14 +16,14 @@ const restartWaitMs = { first: 200, max: 10_000 }
 /** How long others get to end in order when one has failed. */
 const endMaxMs = 10_000
 
-export interface RoundOptions {
+interface RoundOptions {
   /** From the end of one round to the next. */
   readonly intervalMs: number
   /** The process is not ready while the task fails. Otherwise readiness only mentions it. */
   readonly required: boolean
 }
 
-export interface KeepOptions {
+interface KeepOptions {
   /**
    * Whether it is started again where it ends, unless its error cannot be retried. Otherwise `failed` rejects, and the
    * process must end.
@@ -49,7 +49,7 @@ interface Task {
   readonly problem: (nowMs: number) => string | undefined
 }
 
-export interface BackgroundTasksParts<Name extends string> {
+interface BackgroundTasksParts<Name extends string> {
   readonly clock: StageClock
   readonly onProblem: (text: string) => void
   /** Every failed round, and every life that ended too early. */

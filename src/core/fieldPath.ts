@@ -17,14 +17,14 @@
 import { ConfigError } from './errors.ts'
 
 /** Every element of a list. */
-export interface EachStep {
+interface EachStep {
   readonly kind: 'each'
   /** The list's place in the record: equal for paths through the same list. */
   readonly list: string
 }
 
 /** The elements whose field is this text. */
-export interface WhereStep {
+interface WhereStep {
   readonly kind: 'where'
   readonly field: readonly string[]
   readonly equals: string

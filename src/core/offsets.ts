@@ -26,15 +26,3 @@ export function recordsBehind(consumed: Offsets | Readonly<Record<string, string
 
 /** Half-open ranges of offsets, at most one a partition: which records something was made from. */
 export type OffsetRanges = ReadonlyMap<number, { readonly from: bigint; readonly to: bigint }>
-
-/** The smallest ranges that hold both. */
-export function unite(a: OffsetRanges, b: OffsetRanges): OffsetRanges {
-  const united = new Map(a)
-  for (const [partition, range] of b) {
-    const before = united.get(partition)
-    const from = before === undefined || range.from < before.from ? range.from : before.from
-    const to = before === undefined || range.to > before.to ? range.to : before.to
-    united.set(partition, { from, to })
-  }
-  return united
-}

@@ -6,7 +6,7 @@ import { MtmiError } from './errors.ts'
 /** Between two attempts: the first wait and the longest. */
 const waitMs = { first: 200, max: 10_000 }
 
-export interface OutageParts {
+interface OutageParts {
   /** What fails while it lasts, as a noun phrase: `writing to the index`. */
   readonly what: string
   readonly clock: StageClock

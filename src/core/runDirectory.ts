@@ -32,7 +32,7 @@ export interface RunOrigin {
   readonly configFile?: string | null
 }
 
-export const runOrigin: StateKind<RunOrigin> = {
+const runOrigin: StateKind<RunOrigin> = {
   file: 'source.json',
   version: 1,
   schema: z.record(z.string(), z.unknown()),

@@ -85,7 +85,7 @@ export function checkId(role: Role, id: string): void {
 }
 
 /** @param vectors [count, dimensions] @throws ConfigError, DivergedError */
-export function checkVectors(owner: string, vectors: Float32Array, count: number, dimensions: number): void {
+function checkVectors(owner: string, vectors: Float32Array, count: number, dimensions: number): void {
   if (vectors.length !== count * dimensions) {
     throw new ConfigError([
       `${owner}: ${vectors.length} numbers, but ${count} × ${dimensions} are needed: the index version has another shape than the model`

@@ -76,7 +76,7 @@ export function meets(features: Features | undefined, filter: FeatureFilter | un
   })
 }
 
-export function isWithin(value: number | undefined, { gt, gte, lt, lte }: FieldRange): boolean {
+function isWithin(value: number | undefined, { gt, gte, lt, lte }: FieldRange): boolean {
   return (
     value !== undefined &&
     !(gt !== undefined && value <= gt) &&

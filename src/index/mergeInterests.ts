@@ -6,7 +6,7 @@ import type { ItemId } from '../records/interaction.ts'
 import { type InterestScore, nearestInterest, scoreOf } from './interestScore.ts'
 import type { Candidates } from './vectorIndex.ts'
 
-export interface MergeOptions {
+interface MergeOptions {
   /**
    * Share of the list that is divided evenly among the interests before the rest goes to the best scores, 0 … 1. An
    * interest is guaranteed ⌊limit · quotaShare / K⌋ places, as far as it has candidates. 0: the best scores alone.
@@ -41,7 +41,7 @@ export interface MergedItem {
   readonly vector?: Float32Array
 }
 
-export const defaultQuotaShare = 0.4
+const defaultQuotaShare = 0.4
 /** Places that `diversity` chooses: each compares every candidate with what has been chosen. */
 const diversePlacesMax = 200
 

@@ -87,7 +87,7 @@ const limits = {
 }
 
 /** The settings; a limit is given by tests alone. */
-export type PopularityOptions = Config['popularity'] & Partial<typeof limits>
+type PopularityOptions = Config['popularity'] & Partial<typeof limits>
 
 export class Popularity {
   readonly #options: Config['popularity'] & typeof limits

@@ -54,7 +54,7 @@ export interface UserPayload {
   readonly unwanted?: readonly UnwantedItem[]
 }
 
-export interface UnwantedItem {
+interface UnwantedItem {
   readonly itemId: ItemId
   /** Until then; absent: for ever. */
   readonly untilMs?: number

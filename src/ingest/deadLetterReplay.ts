@@ -40,7 +40,7 @@ export interface ReplayStore {
   save(state: ReplayState): void
 }
 
-export interface ReplayOptions {
+interface ReplayOptions {
   readonly log: EventLog
   readonly store: ReplayStore
   /**

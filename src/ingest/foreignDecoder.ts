@@ -18,7 +18,7 @@ import {
 import { delimitedReader } from './delimited.ts'
 import { looksLike } from './notJson.ts'
 
-export interface ForeignDecoder {
+interface ForeignDecoder {
   /**
    * Call it on each batch before decoding, which is synchronous. @throws UnavailableError if a registry that is needed
    * does not answer

@@ -38,7 +38,7 @@ export interface IngestOffset {
   readonly topicId: string
 }
 
-export interface IngestStageOptions extends Pick<StageIo, 'config' | 'clock' | 'log' | 'codecs'> {
+interface IngestStageOptions extends Pick<StageIo, 'config' | 'clock' | 'log' | 'codecs'> {
   readonly sources: readonly SourceMapper[]
   readonly offsets: IngestOffsets
   /** Whether a topic that was created again is read from its beginning, instead of ending the stage. */

@@ -13,7 +13,7 @@ import type { Interaction } from '../records/interaction.ts'
 const loadHeader = 'mtmi.load'
 const appendMax = 512
 
-export interface LoadOptions {
+interface LoadOptions {
   readonly log: EventLog
   readonly codecs: Codecs
   readonly topic: string

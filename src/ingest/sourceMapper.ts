@@ -19,7 +19,7 @@ import { elementName, elementsOf, type Fields, parseFields } from './mapping/rea
  * What one record says: all its interactions, or all changes of items. Elements that cannot be used do not cost the
  * others.
  */
-export interface Mapped {
+interface Mapped {
   /** Both empty: the record is sound and not for us. */
   readonly interactions: readonly Interaction[]
   readonly items: readonly ItemChange[]

@@ -2,10 +2,46 @@
 // They are no settings: one value is measured to be right for the stream, and only a study varies it.
 
 import { type Config, describeIssue, describeSchema } from '../core/config/config.ts'
+import { sequenceSchema, trainSchema } from '../core/config/learningOptions.ts'
 import { modelProblems, modelSchema } from '../core/config/modelOptions.ts'
 import { count, real } from '../core/config/settingTypes.ts'
 import { ConfigError } from '../core/errors.ts'
 import { z } from '../core/stateFile.ts'
+
+const { historyMax } = sequenceSchema.unwrap().shape
+const { batchSize, negatives, denseLearningRate } = trainSchema.unwrap().shape
+const { dropout, featuresHalveAt, temperature } = modelSchema.shape
+
+/** What the state of a trained model depends on, of `evaluate`. The ranges are those of the settings of these names. */
+export const trainingShape = {
+  historyMax: historyMax
+    .unwrap()
+    .default(20)
+    .describe('Newest steps of a history that the model reads. 20 is usual for the data sets of the papers'),
+  batchSize: batchSize
+    .unwrap()
+    .default(1024)
+    .describe('Positions a step. ComiRec gains a fifth of recall from 1,024 instead of 128'),
+  negatives: negatives
+    .unwrap()
+    .default(2048)
+    .describe('Drawn by popularity, shared by the batch: as good as a softmax over all items at a third of its cost'),
+  denseLearningRate: denseLearningRate
+    .unwrap()
+    .default(0.002)
+    .describe('Adam, for the towers. Many epochs bear less than one pass of a stream'),
+  rowLearningRate: real(0, 10).default(0.05).describe('Row-wise Adagrad, for item and feature rows'),
+  dropout: dropout
+    .unwrap()
+    .default(0.2)
+    .describe('In one pass model.dropout is 0; over many epochs histories are learned by heart without it'),
+  temperature: temperature
+    .unwrap()
+    .default(0.12)
+    .describe(
+      'As model.temperature, which is for one pass: many epochs bear a sharper softmax. Recall@50 on Gowalla’s tail, .15 / .12: MTMI .314 / .323, one vector .311 / .318'
+    )
+}
 
 const evaluateSchema = z.strictObject({
   interactionsMin: count(1, 1000)
@@ -13,31 +49,12 @@ const evaluateSchema = z.strictObject({
     .describe(
       'Of `mtmi evaluate --data`: items with fewer interactions are left out, then users with fewer. 5 is what papers use'
     ),
-  historyMax: count(1, 1000)
-    .default(20)
-    .describe('Newest steps of a history that the model reads. 20 is usual for the data sets of the papers'),
-  batchSize: count(1, 8192)
-    .default(1024)
-    .describe('Positions a step. ComiRec gains a fifth of recall from 1,024 instead of 128'),
-  negatives: count(0, 16384)
-    .default(2048)
-    .describe('Drawn by popularity, shared by the batch: as good as a softmax over all items at a third of its cost'),
-  denseLearningRate: real(0, 1)
-    .default(0.002)
-    .describe('Adam, for the towers. Many epochs bear less than one pass of a stream'),
-  rowLearningRate: real(0, 10).default(0.05).describe('Row-wise Adagrad, for item and feature rows'),
-  dropout: real(0, 0.9)
-    .default(0.2)
-    .describe('In one pass model.dropout is 0; over many epochs histories are learned by heart without it'),
-  featuresHalveAt: count(0, 1_000_000_000)
+  ...trainingShape,
+  featuresHalveAt: featuresHalveAt
+    .unwrap()
     .default(3)
     .describe(
       'As model.featuresHalveAt, which is for one pass: over many epochs features are learned at the cost of rows. MovieLens 100k, Recall@50 of 190 held-out users, seeds 1 and 2: without features .339 .329, 3 .338 .332, 30 .333 .329, always in full .320 .306'
-    ),
-  temperature: real(0.01, 10)
-    .default(0.12)
-    .describe(
-      'As model.temperature, which is for one pass: many epochs bear a sharper softmax. Recall@50 on Gowalla’s tail, .15 / .12: MTMI .314 / .323, one vector .311 / .318'
     ),
   epochsMax: count(1, 10_000).default(40),
   patience: count(1, 1000)
@@ -87,8 +104,8 @@ const evaluateSchema = z.strictObject({
 
 const labSchema = z.strictObject({ model: modelSchema.prefault({}), evaluate: evaluateSchema.prefault({}) })
 
-export type EvaluateOptions = z.infer<typeof evaluateSchema>
-export type LabOptions = Readonly<Record<string, unknown>>
+type EvaluateOptions = z.infer<typeof evaluateSchema>
+type LabOptions = Readonly<Record<string, unknown>>
 /** The settings, with those of the lab; `model` has every option of a model. */
 export type LabConfig = Config & { readonly evaluate: EvaluateOptions }
 

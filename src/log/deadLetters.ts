@@ -14,12 +14,12 @@ import type { EventLog, LogRecord, NewRecord } from './eventLog.ts'
 const newestMax = 100_000n
 
 /** A record, and why it cannot be used. */
-export interface Unusable {
+interface Unusable {
   readonly record: LogRecord
   readonly error: Error
 }
 
-export interface DeadLettersOptions {
+interface DeadLettersOptions {
   readonly log: EventLog
   /** Where the records are read. */
   readonly topic: string

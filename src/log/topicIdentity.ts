@@ -5,14 +5,14 @@ import { own, setOwn } from '../core/own.ts'
 import { type StateFile, type StateKind, z } from '../core/stateFile.ts'
 import type { EventLog } from './eventLog.ts'
 
-export interface KnownTopic {
+interface KnownTopic {
   readonly topic: string
   /** As `EventLog.describe` has it. */
   readonly id: string
 }
 
 /** The topics that a process's stored offsets are of, by what they are to it. */
-export type KnownTopics = Readonly<Record<string, KnownTopic>>
+type KnownTopics = Readonly<Record<string, KnownTopic>>
 
 export const knownTopics: StateKind<KnownTopics> = {
   file: 'topics.json',

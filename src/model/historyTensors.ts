@@ -30,14 +30,14 @@ export interface HistoryArrays {
   readonly position?: Int32Array // [B·L]
 }
 
-export interface Histories {
+interface Histories {
   readonly size: number // B
   readonly length: number // L
   readonly steps: Int32Array // [B, L]  positions, oldest first, left-padded with 0
   readonly age: Float32Array // [B, L]  seconds before the newest step
 }
 
-export interface HistoryWindows {
+interface HistoryWindows {
   readonly windows: number // W
   readonly length: number // L
   readonly places: number // P

@@ -32,7 +32,7 @@ export interface Model extends ModelShape {
   itemVectors(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D
 }
 
-export type MakeUserModel = (shape: ModelShape, options: ModelOptions) => UserModel
+type MakeUserModel = (shape: ModelShape, options: ModelOptions) => UserModel
 
 /** Values in production of the options that only studies vary: other values need the models of the lab. */
 const production = {

@@ -33,7 +33,7 @@ export const rowParts = 4
  * The gradient of each dense weight under the weight's name; `loss`, `losses` [B], `candidates` [C, D] and `rows` [H +
  * spare, D], the last ones 0.
  */
-export type TowerGraphOutputs = Readonly<Record<string, Output>>
+type TowerGraphOutputs = Readonly<Record<string, Output>>
 
 /**
  * Inputs, all to be fed: every dense weight by its name, and

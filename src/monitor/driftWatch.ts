@@ -23,7 +23,7 @@ export interface DriftWatchState {
   readonly detections: readonly Detection[]
 }
 
-export const driftState: StateKind<DriftWatchState> = {
+const driftState: StateKind<DriftWatchState> = {
   file: 'drift.json',
   version: 1,
   schema: z.looseObject({
@@ -36,7 +36,7 @@ export const driftState: StateKind<DriftWatchState> = {
 
 const stateIntervalMs = 30_000
 
-export interface DriftWatchOptions {
+interface DriftWatchOptions {
   readonly options: DriftOptions
   readonly clock: Clock
   /** Features are categories of items. */

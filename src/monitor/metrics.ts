@@ -56,7 +56,7 @@ const outcome = [...new Set(reader.flatMap((one) => outcomesOf(one)))] as readon
 }[Reader][]
 const role = ['item', 'user'] as const
 /** What a process does in the background: its stage, its threads, and periodic work. docs/alerts.md describes each. */
-export const taskNames = [
+const taskNames = [
   ...(['ingest', 'sequence', 'model', 'sessions', 'search'] as const),
   ...(['progress', 'index', 'maintenance', 'vectors', 'report'] as const)
 ] as const

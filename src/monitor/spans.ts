@@ -16,7 +16,7 @@ import type { Traceparent, Traces } from '../records/traceContext.ts'
 /** Attributes have names of ours, low in number; never an id of a user. */
 type Attributes = Readonly<Record<string, string | number>>
 
-export interface StartedSpan {
+interface StartedSpan {
   /** For the records that come of it; undefined: neither was there a trace, nor does an SDK begin one. */
   readonly traceparent: Traceparent | undefined
   end(error?: Error): void

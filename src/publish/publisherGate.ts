@@ -67,7 +67,7 @@ export interface GateFigures {
   readonly overlap: number
 }
 
-export interface Both {
+interface Both {
   readonly live: number
   readonly candidate: number
 }
@@ -79,8 +79,8 @@ export interface GateVerdict {
   readonly figures: GateFigures
 }
 
-export const gateChecks = ['vectors', 'collapse', 'hits', 'slide', 'lists'] as const
-export interface GateReason {
+const gateChecks = ['vectors', 'collapse', 'hits', 'slide', 'lists'] as const
+interface GateReason {
   readonly check: (typeof gateChecks)[number]
   readonly text: string
 }

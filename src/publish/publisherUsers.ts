@@ -8,7 +8,7 @@ import type { UserMarks } from './publisherPoints.ts'
 import type { ChangeSource } from './publisherReport.ts'
 import { PublisherWindows } from './publisherWindows.ts'
 
-export interface UserQueueOptions {
+interface UserQueueOptions {
   /** Users whose windows are kept. Beyond it the one with the oldest change keeps its vectors until it acts again. */
   readonly usersMax: number
   /** Users kept waiting because the model knows none of their items. */

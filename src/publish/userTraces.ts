@@ -10,7 +10,7 @@ import type { UserReport } from './publisherReport.ts'
 /** Users. Beyond it the one that was noted first is dropped. */
 const usersMax = 10_000
 
-export interface WaitingTrace {
+interface WaitingTrace {
   readonly traces: Traces
   /** When the oldest of its records was read, milliseconds. */
   readonly startMs: number

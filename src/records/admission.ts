@@ -16,7 +16,7 @@ export const idBytesMax = 1024
 export const textBytesMax = 8192
 /** A context is a few facts, features are a few categories: not documents. */
 export const contextEntriesMax = 256
-export const featureFieldsMax = 64
+const featureFieldsMax = 64
 /** Each value of a feature has a row in the model: a field with more values is prose. */
 export const featureValuesMax = 256
 /** All of a context, or all features of an item: with them a record stays far below the megabyte that brokers take. */
@@ -39,7 +39,7 @@ export function idProblem(field: string, id: unknown, bytesMax = idBytesMax): st
  * Titles and the values in a context: what is shown, never looked up. Control characters are allowed; whatever shows it
  * escapes them.
  */
-export function textProblem(field: string, text: unknown): string | undefined {
+function textProblem(field: string, text: unknown): string | undefined {
   if (typeof text !== 'string') return `${field} is ${shown(text)}: expected text`
   return (
     lengthProblem(field, text, textBytesMax) ??

@@ -63,15 +63,6 @@ function compare(a: Feedback, b: Feedback): number {
   )
 }
 
-/** An item that was seen, as far as it is known. */
-export interface SeenItem {
-  /** `hashKey` of the item's id. */
-  readonly hash: number
-  readonly type: string
-  /** To the minute. */
-  readonly atMs: number
-}
-
 /**
  * With more steps, oldest first and none older than what is there by more than the grace; of an item and type the newest
  * counts. Linear in what is there for each step, some nanoseconds an item. @param seen undefined: none yet
@@ -175,15 +166,6 @@ export function seenProblem(seen: Uint8Array): string | undefined {
   return Number.isInteger(entries) && entries >= 0 && entries <= seenMax
     ? undefined
     : `${seen.length} bytes are no seen items of at most ${seenMax}`
-}
-
-/** Oldest first. @param seen what `addSeen` wrote */
-export function readSeen(seen: Uint8Array): SeenItem[] {
-  const items: SeenItem[] = []
-  forEachSeen(seen, (types) => {
-    return (hash, type, atMs) => void items.push({ hash, type: types[type] ?? '', atMs })
-  })
-  return items
 }
 
 /**

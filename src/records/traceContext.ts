@@ -6,7 +6,7 @@ export type Traceparent = string
 
 export const traceHeader = 'traceparent'
 /** The other events that a record answers, separated by commas. */
-export const linkHeader = 'mtmi.traces'
+const linkHeader = 'mtmi.traces'
 /** Links of one record: a burst of clicks answered at once; beyond, the oldest are left out. */
 export const linksMax = 16
 

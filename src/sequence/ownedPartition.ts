@@ -32,7 +32,7 @@ const inFlightMax = 2
 /** How often progress is logged. */
 const progressMs = 60_000
 
-export interface OwnedPartitionParts {
+interface OwnedPartitionParts {
   readonly io: StageIo
   readonly store: SequenceStore
   readonly partition: number

@@ -61,7 +61,7 @@ export interface StoredPosition {
   readonly base: string
 }
 
-export interface OwnedSequencesOptions {
+interface OwnedSequencesOptions {
   readonly io: StageIo
   /** This process's alone. */
   readonly disk: OwnedDisk

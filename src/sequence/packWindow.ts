@@ -35,7 +35,7 @@ export class StringIndex {
  * What packed windows refer to. Only grows: it is stored with the windows, and every item ever seen stays in it (and in
  * memory).
  */
-export interface StepDictionary {
+interface StepDictionary {
   readonly items: StringIndex
   readonly types: StringIndex
 }

@@ -33,7 +33,7 @@ export interface Placed {
 }
 
 /** `duplicate`, `late`: the window is as it was. */
-export type Placement = Placed | { readonly outcome: 'duplicate' | 'late' }
+type Placement = Placed | { readonly outcome: 'duplicate' | 'late' }
 
 const duplicate: Placement = { outcome: 'duplicate' }
 const late: Placement = { outcome: 'late' }

@@ -14,12 +14,12 @@ import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import type { SequenceStep, UserSequence, UserWindow } from '../records/userSequence.ts'
 import { baseStep } from './ownedSequences.ts'
 
-export interface PartitionedTopics {
+interface PartitionedTopics {
   readonly interactions: string
   readonly userSequences: string
 }
 
-export interface RepartitionReport {
+interface RepartitionReport {
   /** Histories written. */
   readonly users: number
   /** Of these, such as were in two partitions. */

@@ -44,7 +44,7 @@ export interface SequenceStatus {
   readonly readThisTime: number
 }
 
-export interface SequenceStageOptions extends StageIo {
+interface SequenceStageOptions extends StageIo {
   /** @param reset offset of the topic that tools have set: read on from there */
   readonly openStore: (partition: number, reset?: bigint) => Promise<SequenceStore>
   readonly measure?: (report: MetricsReport) => void

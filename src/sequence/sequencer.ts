@@ -14,10 +14,10 @@ import type { SequenceCounts, SequenceStore } from './sequenceStore.ts'
 
 export type SequencerOptions = PlacementOptions & Pick<SequenceOptions, 'idleMaxMs'>
 
-export type AcceptOutcome = Extract<Outcome<'sequence'>, 'placed' | 'feedback' | 'duplicate' | 'late' | 'ignored'>
+type AcceptOutcome = Extract<Outcome<'sequence'>, 'placed' | 'feedback' | 'duplicate' | 'late' | 'ignored'>
 
 /** What is to be appended to `user-sequences` before the next commit. */
-export interface Taken {
+interface Taken {
   /**
    * In the order of appending. More than one for a user only where one record would not hold the same examples, or too
    * little of their histories.

@@ -18,7 +18,7 @@ import type { MetricsReport } from '../monitor/metrics.ts'
 /** Interval of checks of the live version: far below the interval of tower weights. */
 const checkMs = 250
 
-export interface EncodeStageOptions extends StageIo {
+interface EncodeStageOptions extends StageIo {
   /** With a gate. */
   readonly replica: ModelReplica
   readonly catalogue: CatalogueReader

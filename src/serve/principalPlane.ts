@@ -4,7 +4,7 @@
 
 export type Place = readonly [x: number, y: number]
 
-export interface PrincipalPlane {
+interface PrincipalPlane {
   /** N places. The same points give the same signs: the largest coordinate of each axis is positive. */
   readonly points: readonly Place[]
   /** M places on the same plane. */

@@ -10,7 +10,7 @@ import type { ItemProfile, UserProfile } from './answers.ts'
 import { type Place, principalPlane } from './principalPlane.ts'
 import { versionOf, wordsOf } from './recommender.ts'
 
-export interface UserProfileRequest {
+interface UserProfileRequest {
   readonly userId: UserId
   /** Items shown for each interest. */
   readonly nearest: number

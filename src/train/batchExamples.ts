@@ -8,7 +8,7 @@ import type { UserSequence } from '../records/userSequence.ts'
 import type { TrainState } from './trainState.ts'
 import type { WaitingRecord } from './waitingRecords.ts'
 
-export interface BatchExamples {
+interface BatchExamples {
   /** By event time. */
   readonly examples: readonly Example[]
   readonly erased: readonly UserId[]

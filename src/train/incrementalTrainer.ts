@@ -45,7 +45,7 @@ const trainLimits = {
 /** The settings; limits are set by tests and by offline evaluation alone. */
 export type TrainOptions = TrainSettings & Partial<typeof trainLimits>
 
-export interface IncrementalTrainerOptions {
+interface IncrementalTrainerOptions {
   readonly model: ModelOptions
   readonly train: TrainOptions
   /** Newest steps of a history that the model reads. */

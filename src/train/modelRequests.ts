@@ -29,7 +29,7 @@ export interface RequestContext {
   checkpoint(): Promise<void>
 }
 
-export interface ModelRequestsOptions {
+interface ModelRequestsOptions {
   /** undefined: there are no requests. */
   readonly control: ModelControl | undefined
   readonly trainer: StageTrainer

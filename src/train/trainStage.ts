@@ -39,9 +39,9 @@ import { type WaitingRecord, WaitingRecords } from './waitingRecords.ts'
 /** Steps in a row that were not finite before the trainer goes back to the last checkpoint. */
 const divergedMax = 3
 /** Shown by the tools of the log. */
-export const trainName = 'mtmi-train'
+const trainName = 'mtmi-train'
 
-export interface TrainStageOptions extends StageIo {
+interface TrainStageOptions extends StageIo {
   readonly trainer: StageTrainer
   /** Shared with the other stages of the thread. Default: its own. */
   readonly catalogue?: CatalogueReader

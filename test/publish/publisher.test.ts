@@ -9,8 +9,9 @@ import type { EncoderStep } from '../../src/model/encoder.ts'
 import { Publisher } from '../../src/publish/publisher.ts'
 import type { PublisherLimits } from '../../src/publish/publisherReport.ts'
 import type { CatalogueItem } from '../../src/records/catalogueItem.ts'
-import { addSeen, readSeen } from '../../src/records/seenItems.ts'
+import { addSeen } from '../../src/records/seenItems.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
+import { readSeen } from '../support/seenItems.ts'
 import { PlainEncoder } from './publisherEncoder.ts'
 
 function setUp(limits: Partial<PublisherLimits> = {}, popularityOf?: (itemId: string) => ItemPopularity) {

@@ -8,10 +8,10 @@ import {
   type Feedback,
   feedbackMax,
   feedbackTypes,
-  readSeen,
   seenMax,
   seenProblem
 } from '../../src/records/seenItems.ts'
+import { readSeen } from '../support/seenItems.ts'
 
 const minuteMs = 60_000
 

@@ -3,9 +3,9 @@ import { test } from 'node:test'
 import { BadEventError, CorruptError } from '../../src/core/errors.ts'
 import { hashKey } from '../../src/core/hashKey.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
-import { readSeen } from '../../src/records/seenItems.ts'
 import { Sequencer, type SequencerOptions } from '../../src/sequence/sequencer.ts'
 import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
+import { readSeen } from '../support/seenItems.ts'
 
 const options: SequencerOptions = { historyMax: 4, historyAgeMaxMs: 1000, graceMs: 10, idleMaxMs: 2000, recentMax: 100 }
 

@@ -5,6 +5,7 @@ import type { NamedArray } from '../../src/core/namedArrays.ts'
 import { handledLater } from '../../src/core/promises.ts'
 import type { Checkpoint, CheckpointPart, CheckpointStore, SaveOptions } from '../../src/model/replica/checkpoint.ts'
 import { jsonOf } from '../../src/train/checkpoint/checkpointFile.ts'
+import { checkKeep, checkSave } from '../../src/train/checkpoint/checkpointFiles.ts'
 
 interface Kept {
   readonly header: Checkpoint['header']
@@ -21,7 +22,7 @@ export class CheckpointMemory implements CheckpointStore {
 
   /** @param keep whole checkpoints kept; ≥ 1 @param versionKeep versions kept beyond them */
   constructor(keep: number, versionKeep = 0) {
-    if (!(Number.isInteger(keep) && keep >= 1)) throw new RangeError(`keep must be a whole number above 0, not ${keep}`)
+    checkKeep(keep)
     this.#keep = keep
     this.#versionKeep = versionKeep
   }
@@ -37,10 +38,9 @@ export class CheckpointMemory implements CheckpointStore {
     checkpoint: Checkpoint,
     { version = false, pruneLater = false, since }: SaveOptions
   ): Promise<{ bytes: number; oldest: number }> {
-    if (!(Number.isSafeInteger(step) && step >= 0))
-      throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
-    if (since !== undefined && (version || !(since < step) || !this.#checkpoints.has(since)))
-      throw new RangeError(`the checkpoint of step ${step} cannot be one of changes since step ${since}`)
+    checkSave(step, { version, since })
+    if (since !== undefined && !this.#checkpoints.has(since))
+      throw new RangeError(`the checkpoint of step ${step} cannot be one of changes since step ${since}: there is none`)
     // Through JSON, as a file would.
     const header = JSON.parse(jsonOf(checkpoint.header)) as Record<string, unknown>
     const parts: CheckpointPart[] = []

@@ -3,7 +3,7 @@
 import type { Clock } from '../../../src/core/clock.ts'
 import { UnavailableError } from '../../../src/core/errors.ts'
 
-export interface HttpProbe {
+interface HttpProbe {
   readonly status: number
   /** Parsed; undefined where it is not JSON. */
   readonly body: unknown

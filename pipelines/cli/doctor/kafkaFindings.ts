@@ -8,7 +8,7 @@ import { runToRead } from '../../runs.ts'
 import { doubtful, type Finding, failed, failure, fine } from './finding.ts'
 import { type StageName, type StageNeeds, stageNeeds } from './stageNeeds.ts'
 
-export interface KafkaLook {
+interface KafkaLook {
   readonly clock: Clock
   readonly limitMs: number
   /** Stage whose permissions are checked; absent: all of them. */

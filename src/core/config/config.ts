@@ -182,7 +182,7 @@ export function shellReference(variable: string): string | undefined {
   return own(process.env, variable) === undefined ? undefined : `$${variable}`
 }
 
-export interface SettingDescription {
+interface SettingDescription {
   /** `train.batchSize` */
   readonly path: string
   readonly variable: string

@@ -6,7 +6,7 @@ import { ConfigError } from '../errors.ts'
 import { parseFieldPath } from '../fieldPath.ts'
 import { own } from '../own.ts'
 
-export const sourceFormats = ['json', 'avro-registry', 'avro', 'cloudevents', 'csv', 'tsv', 'mtmi'] as const
+const sourceFormats = ['json', 'avro-registry', 'avro', 'cloudevents', 'csv', 'tsv', 'mtmi'] as const
 
 const path = z.string().superRefine((text, context) => {
   try {
@@ -21,7 +21,7 @@ const path = z.string().superRefine((text, context) => {
 const paths = z.preprocess((given) => (typeof given === 'string' ? [given] : given), z.array(path).min(1).max(8))
 
 /** `time: payload.ts` is short for `time: { path: payload.ts }`. */
-export const orJustPaths = <T extends z.ZodType>(schema: T) =>
+const orJustPaths = <T extends z.ZodType>(schema: T) =>
   z.preprocess((given) => (typeof given === 'string' || Array.isArray(given) ? { path: given } : given), schema)
 
 const scalar = z.union([z.string(), z.number(), z.boolean()], { error: 'expected text, a number, true or false' })

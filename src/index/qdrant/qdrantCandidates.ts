@@ -26,7 +26,7 @@ import { interestName, memoryName, pointId, type QdrantNames } from './qdrantNam
 import { toQdrantFilter, toSparse, toUserPayload, toVector } from './qdrantPoints.ts'
 import { newestStep, type QdrantQueries, stepOf } from './qdrantQueries.ts'
 
-export interface CandidateRequest extends CandidateQuery {
+interface CandidateRequest extends CandidateQuery {
   readonly limit: number
   readonly filter: Filter
   readonly options: CandidateOptions

@@ -47,7 +47,7 @@ import { QdrantQueries } from './qdrantQueries.ts'
 import { NotInQdrantError, type QdrantParts, QdrantRequests } from './qdrantRequests.ts'
 import { noSuchVersion, QdrantVersions } from './qdrantVersions.ts'
 
-export interface QdrantIndexParts extends QdrantParts {
+interface QdrantIndexParts extends QdrantParts {
   /** Owner of the vectors: collections of another run are not touched. */
   readonly run: string
   /** Longest history of a user: a search by user asks for as many more neighbours, to exclude the history. */

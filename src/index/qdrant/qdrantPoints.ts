@@ -20,8 +20,8 @@ import {
 } from '../vectorIndex.ts'
 import { interestName, memoryIndex, memoryName, pointId } from './qdrantNames.ts'
 
-export type QdrantPoint = Schemas['PointStruct']
-export type QdrantFilter = Schemas['Filter']
+type QdrantPoint = Schemas['PointStruct']
+type QdrantFilter = Schemas['Filter']
 export type QdrantPayload = Record<string, unknown>
 
 /** Payload indexes, created before the first write: HNSW gets links for a filter only if the index exists. */
@@ -59,7 +59,7 @@ export function contextOf(field: string): string | undefined {
 }
 
 /** Payload field of a feature's numbers and dates: `ordered."price"`; `%`, `"` and `\\` in its name are escaped. */
-export function orderedField(field: string): string {
+function orderedField(field: string): string {
   return `ordered."${escapedField(field)}"`
 }
 

@@ -25,7 +25,7 @@ import { compileFilters } from './sourceFilter.ts'
  *
  * @throws BadEventError saying which path, and what was found there
  */
-export type InteractionMapper = (foreign: ForeignRecord) => Interaction | 'filtered'
+type InteractionMapper = (foreign: ForeignRecord) => Interaction | 'filtered'
 
 /** Where a CloudEvent has what a source does not say itself. */
 const cloudEvents = {

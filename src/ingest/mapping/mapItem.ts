@@ -26,7 +26,7 @@ import { compileFilters, compileTests } from './sourceFilter.ts'
 export type ItemChange = { readonly itemId: ItemId; readonly item: CatalogueItem | null }
 
 /** @throws BadEventError saying which path, and what was found there, or why the item may not be used */
-export type ItemMapper = (foreign: ForeignRecord) => ItemChange | 'filtered'
+type ItemMapper = (foreign: ForeignRecord) => ItemChange | 'filtered'
 
 /**
  * A record deletes its item if it has no value, if a test of `deleted` is met, or if it is the envelope of a deleted

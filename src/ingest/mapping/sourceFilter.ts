@@ -5,7 +5,7 @@ import { parseFieldPath } from '../../core/fieldPath.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 import { visitField } from './readField.ts'
 
-export type RecordTest = (foreign: ForeignRecord) => boolean
+type RecordTest = (foreign: ForeignRecord) => boolean
 
 /**
  * One test a filter. Values are compared as text: `equals: 1` is met by 1 and by "1". What is not a scalar equals

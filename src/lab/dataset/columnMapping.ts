@@ -20,7 +20,7 @@ export interface ColumnMapping extends TimeForm {
 }
 
 /** What a mapping says instead of a column that is not to be read although it is there. */
-export const noColumn = 'none'
+const noColumn = 'none'
 
 const timeKeys = ['unit', 'format', 'zone'] as const
 const keys: readonly string[] = [...roles, ...timeKeys]

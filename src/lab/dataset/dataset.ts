@@ -53,7 +53,7 @@ export interface DatasetOptions extends DatasetReading {
 }
 
 /** A file of an ordered data set. */
-export interface Period {
+interface Period {
   readonly name: string
   /** Index of its first interaction among all. */
   readonly start: number

@@ -42,7 +42,7 @@ export interface DatasetFiles {
 }
 
 /** Which files to read, and what the user says of them. */
-export interface FilesWanted {
+interface FilesWanted {
   readonly path: string
   readonly format: FormatName | undefined
   /** A catalogue beside them. */
@@ -127,7 +127,7 @@ export async function openCatalogue(path: string, columns: ItemColumns, rules: V
 /**
  * `period_2` before `period_10`; `prev…` before `last…`, `train` before `valid` before `test`: names that say an order.
  */
-export function inReadingOrder(a: string, b: string): number {
+function inReadingOrder(a: string, b: string): number {
   return phase(a) - phase(b) || a.localeCompare(b, 'en', { numeric: true }) || (a < b ? -1 : a > b ? 1 : 0)
 }
 

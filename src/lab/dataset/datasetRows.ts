@@ -15,7 +15,7 @@ export interface RowBlock {
 }
 
 /** Gets what is not an interaction, or not all of one. */
-export interface RowListener {
+interface RowListener {
   /** A record that cannot be used. */
   setAside(file: DatasetFile, line: number, reason: string, raw: string): void
   /**
@@ -25,7 +25,7 @@ export interface RowListener {
 }
 
 /** Records at the start of a file by which its format is judged. */
-export const judgedRecords = 1000
+const judgedRecords = 1000
 /** V8 copies shorter substrings; longer ones keep all of the block that they were cut from alive. */
 const sharedCharsMin = 13
 

@@ -11,7 +11,7 @@ import {
 } from '../../records/value/eventTime.ts'
 import type { ValueRules } from '../../records/value/valueRules.ts'
 
-export type TimeDetection =
+type TimeDetection =
   | { readonly kind: 'form'; readonly form: TimeForm }
   /** Several forms fit all texts and give other times. */
   | { readonly kind: 'ambiguous'; readonly forms: readonly TimeForm[]; readonly shown: string }

@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type LineBlock, readLines } from './lineReader.ts'
 
-export interface ExternalSortOptions<T> {
+interface ExternalSortOptions<T> {
   /** Where runs go, in a folder of their own that is removed afterwards. */
   readonly tempDir: string
   /** What the values in memory may take before they are written as a run, by `sizeOf`. */

@@ -57,7 +57,7 @@ function kindOf(texts: readonly string[], rules: ValueRules): ColumnKind {
 }
 
 /** A way to read a table: columns by number. */
-export interface TableColumns {
+interface TableColumns {
   readonly mapping: ColumnMapping
   readonly because: string
 }

@@ -29,13 +29,13 @@ export type EmitRow = (
 export type LineParser = (record: string, emit: EmitRow) => void
 
 /** Longer ids are text in the wrong column; the longest public ones (UUIDs, Amazon's) have 36 characters. */
-export const idCharsMax = 256
+const idCharsMax = 256
 
 /** `1.23457E+12`: what a spreadsheet, or a column of floats, makes of a long number. */
 const roundedBySpreadsheet = /^\d\.\d+[eE]\+\d{2}$/
 
 /** How ids of one column are read. */
-export interface IdRules extends ValueRules {
+interface IdRules extends ValueRules {
   /**
    * Every id of the column's sample is a whole number, some written as `12.0`, as a column of floats is: `12.0` and
    * `12` are one id.

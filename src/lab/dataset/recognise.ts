@@ -110,7 +110,7 @@ function recogniseJson(
       : unknownColumns(
           path,
           names,
-          records.slice(0, 3).map((one) => shorten(JSON.stringify(one), 160))
+          records.map((one) => JSON.stringify(one))
         )
   }
   const mapping = completeMapping(options.columns, spec?.mapping ?? {}, names, path)
@@ -223,7 +223,7 @@ function recogniseHeader(
     return unknownColumns(
       file.path,
       names,
-      rows.slice(0, 3).map((row) => shorten(row.join(' │ '), 160))
+      rows.map((row) => row.join(' │ '))
     )
   }
   const empty = (name: string) =>

@@ -1,8 +1,7 @@
 // Files without a header: tables whose columns are known by number or by evidence, pairs, and lists of items.
 
-import { shorten } from '../../core/shorten.ts'
 import type { ValueRules } from '../../records/value/valueRules.ts'
-import { completeMapping, namesColumns } from './columnMapping.ts'
+import { type ColumnMapping, completeMapping, namesColumns } from './columnMapping.ts'
 import { splitPlain } from './fields.ts'
 import { type FixedColumns, type FormatName, fixedFormats } from './formatName.ts'
 import { columnKinds, shownReadings, tableReadings } from './inspectTable.ts'
@@ -36,12 +35,7 @@ export function recogniseFixed(
   }
   if (namesColumns(options.columns)) {
     const mapping = completeMapping(options.columns, {}, names, file.path)
-    return interactions(
-      'csv',
-      'with the columns given',
-      tableLayout(table, mapping, { type: typeOf(mapping) }, options, file.path),
-      signatureOf('csv', names)
-    )
+    return csv(table, mapping, 'with the columns given', options, file.path)
   }
   if (format === undefined) {
     const spec = wide.find((one) => fitsFixed(one, file, table))
@@ -77,6 +71,11 @@ function fixed(spec: FixedColumns, table: Table, why: string, options: ReadingOp
   return interactions(spec.format, why, tableLayout(unquoted, mapping, spec, options, where))
 }
 
+function csv(table: Table, mapping: ColumnMapping, why: string, options: ReadingOptions, where: string): Recognition {
+  const layout = tableLayout(table, mapping, { type: typeOf(mapping) }, options, where)
+  return interactions('csv', why, layout, signatureOf('csv', table.names))
+}
+
 function recognisePairs({ name, path }: SampledFile, table: Table, options: ReadingOptions): Recognition {
   const spec = (format: FormatName) => fixedFormats.find((one) => one.format === format)!
   if (/^(period|week|day|month)[_-]?\d+/i.test(name))
@@ -102,12 +101,9 @@ function recogniseReadings({ path, name }: SampledFile, table: Table, options: R
     return unknownColumns(
       path,
       table.names,
-      table.rows.slice(0, 3).map((row) => shorten(row.join(' │ '), 160))
+      table.rows.map((row) => row.join(' │ '))
     )
-  if (other === undefined) {
-    const layout = tableLayout(table, only.mapping, { type: typeOf(only.mapping) }, options, path)
-    return interactions('csv', `no header, and ${only.because}`, layout, signatureOf('csv', table.names))
-  }
+  if (other === undefined) return csv(table, only.mapping, `no header, and ${only.because}`, options, path)
   const named = fixedFormats
     .filter((one) => one.columns.length === table.names.length && one.quoted !== false)
     .map((one) => one.format)

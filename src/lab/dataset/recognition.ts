@@ -61,11 +61,12 @@ export function notOf(path: string, format: FormatName, found: readonly string[]
 
 /** A user or an item is among the columns, and not both: the option `--columns` must name the other. */
 export function unknownColumns(path: string, names: readonly string[], rows: readonly string[]): Recognition {
+  const shown = rows.slice(0, 3).map((row) => `        ${shorten(row, 160)}`)
   const [user, item] = [columnsKnownAs('user', names)[0], columnsKnownAs('item', names)[0]]
   const known = [user === undefined ? [] : [`user = ${user}`], item === undefined ? [] : [`item = ${item}`]].flat()
   const text =
     `${path}: ${known.length === 0 ? 'no column is known to be the user or the item' : `${known.join(', ')}, and no column is known to be the ${user === undefined ? 'user' : 'item'}`}; ` +
-    `there are ${names.join(', ')}:\n${rows.map((row) => `        ${row}`).join('\n')}\n` +
+    `there are ${names.join(', ')}:\n${shown.join('\n')}\n` +
     `    Name them with --columns user=…,item=…,time=…,type=…,value=…`
   return known.length === 1 && user !== undefined ? { kind: 'ask', message: text } : { kind: 'unknown', hint: text }
 }

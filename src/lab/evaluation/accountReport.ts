@@ -11,7 +11,7 @@ export const otherLosses = {
   examplesUndone: 'learned examples undone by a rollback of the weights',
   rejectedWeights: 'new weights held back by the gate: users are served earlier ones (`mtmi versions` says why)'
 } as const
-export type OtherLosses = Readonly<Record<keyof typeof otherLosses, number>>
+type OtherLosses = Readonly<Record<keyof typeof otherLosses, number>>
 export const noOtherLosses: OtherLosses = { forgottenIds: 0, examplesUndone: 0, rejectedWeights: 0 }
 
 export interface AccountedRun {

@@ -8,7 +8,7 @@ import type { ItemId } from '../../records/interaction.ts'
 import { type Lists, listLength } from './offlineMetrics.ts'
 import type { OfflineCase } from './offlineSplit.ts'
 
-export interface EncoderLists {
+interface EncoderLists {
   readonly lists: Lists
   /** Mean over cases and pairs of interests; null for a single interest, or no case. */
   readonly intraUserCosine: number | null

@@ -5,13 +5,13 @@
 import { entropyRatio } from '../../monitor/drift/evenness.ts'
 
 /** Mean cosine of two interests of a user beyond which the towers say the same. */
-export const collapsedCosineMin = 0.9
+const collapsedCosineMin = 0.9
 /** Entropy of which tower is the nearest, as a share of its greatest, below which one tower does it all. */
-export const winsEntropyMin = 0.3
+const winsEntropyMin = 0.3
 /** Training users are found this many times better than validation users: histories were learned by heart. */
-export const overfitRatioMin = 2.5
+const overfitRatioMin = 2.5
 /** Recall@50 still rises by this share of itself with each of the last epochs. */
-export const slowRiseMin = 0.02
+const slowRiseMin = 0.02
 
 export const signatures = [
   'collapsed-towers',

@@ -33,7 +33,7 @@ const recentMax = 20
 const nearestMax = 200
 
 /** S by item of a history, then by item that it makes likely. */
-export type LabMemory = ReadonlyMap<ItemId, ReadonlyMap<ItemId, number>>
+type LabMemory = ReadonlyMap<ItemId, ReadonlyMap<ItemId, number>>
 
 /** The memory of the training users, without forgetting. */
 export function labMemory(train: readonly UserSteps[], limits: Partial<MemoryLimits> = {}): LabMemory {

@@ -34,7 +34,7 @@ export interface OfflineData {
 }
 
 /** What became of the records of a data set: read = used + ignored + refused. */
-export interface OfflineRecords {
+interface OfflineRecords {
   readonly read: number
   readonly used: number
   /** Of types without a weight above 0 in events.types. */
@@ -48,7 +48,7 @@ const ignoredTypesMax = 64
 /** Types that a warning names. */
 const typesShownMax = 6
 
-export interface DataOptions extends DatasetReading {
+interface DataOptions extends DatasetReading {
   readonly data: string
 }
 

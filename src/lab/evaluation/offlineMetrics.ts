@@ -6,7 +6,7 @@ import type { OfflineCase } from './offlineSplit.ts'
 /** Where a list is cut. */
 export const cuts = [20, 50] as const
 /** Longest list that counts. */
-export const topMax = 50
+const topMax = 50
 
 const measures = ['recall', 'hitRate', 'ndcg'] as const
 export type MetricName = `${(typeof measures)[number]}@${(typeof cuts)[number]}`

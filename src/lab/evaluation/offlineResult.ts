@@ -42,7 +42,7 @@ export interface WithMemory extends MemoryChoice {
   readonly byItemCount: readonly ColdPoint[]
 }
 
-export interface OfflineDetails {
+interface OfflineDetails {
   readonly trainUsers: number
   readonly validationUsers: number
   readonly testUsers: number

@@ -6,7 +6,7 @@ import { systemClock } from '../../core/clock.ts'
 import { makeFolder } from '../../core/files.ts'
 import { openStateFile, type StateKind, z } from '../../core/stateFile.ts'
 import type { ItemId } from '../../records/interaction.ts'
-import type { LabConfig } from '../labOptions.ts'
+import { type LabConfig, trainingShape } from '../labOptions.ts'
 import { historyLengths, historyPoint, itemPoints, shortened } from './coldStart.ts'
 import type { MemoryLists } from './memoryLists.ts'
 import type { OfflineData } from './offlineData.ts'
@@ -50,17 +50,6 @@ const methodVersion = 3
 /** Test users who are evaluated again with less of their history: enough for ± .013. */
 const shortenedUsersMax = 1000
 
-/** What a trained run's state depends on, of `evaluate`. */
-const trainingSettings = [
-  'historyMax',
-  'batchSize',
-  'negatives',
-  'denseLearningRate',
-  'rowLearningRate',
-  'dropout',
-  'temperature'
-] as const
-
 /** Where a run keeps its state: the same for the same data, model, settings and seed. */
 export function runFolder({ config, data, model, protocol, seed }: OfflineRunOptions): string {
   const { interactionsMin, featuresHalveAt, ...evaluate } = config.evaluate
@@ -71,7 +60,7 @@ export function runFolder({ config, data, model, protocol, seed }: OfflineRunOpt
     : {
         ...filter,
         ...(data.catalogue.length === 0 ? {} : { unmet: true, featuresHalveAt }),
-        ...Object.fromEntries(trainingSettings.map((name) => [name, evaluate[name]])),
+        ...Object.fromEntries(Object.entries(evaluate).filter(([name]) => name in trainingShape)),
         // The model's own share of features is for one pass, and not used.
         model: { ...config.model, featuresHalveAt: undefined }
       }

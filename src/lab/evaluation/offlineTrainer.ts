@@ -20,7 +20,7 @@ import type { StepReport } from '../../train/trainer.ts'
 import { cutWindows, type TrainingWindow } from './trainingWindow.ts'
 import { assembleWindows, unrolled } from './windowBatch.ts'
 
-export interface OfflineTrainerOptions {
+interface OfflineTrainerOptions {
   readonly model: ModelOptions
   /** Replay and expiry have no meaning here, and are off. */
   readonly train: TrainOptions
@@ -35,7 +35,7 @@ export interface TrainingUser<S extends SequenceStep = SequenceStep> {
   readonly steps: readonly S[]
 }
 
-export interface OfflineProgress {
+interface OfflineProgress {
   /** Positions of this epoch learned, and in all. */
   readonly done: number
   readonly total: number

@@ -16,18 +16,18 @@ const [Plot, { parseHTML }] = await Promise.all([import('@observablehq/plot'), i
  * Of a series by its place: blue, orange, green, purple, red, grey; by Okabe and Ito, lightened where the dark ground
  * needs it.
  */
-export const palette = ['#3b82c4', '#e0872e', '#2f9e77', '#a970c4', '#d6604d', '#8a8f98'] as const
+const palette = ['#3b82c4', '#e0872e', '#2f9e77', '#a970c4', '#d6604d', '#8a8f98'] as const
 
 const width = 760
 
-export interface SeriesPoint {
+interface SeriesPoint {
   readonly series: string
   readonly x: number
   /** Left out where there is none. */
   readonly y: number | null
 }
 
-export interface LineChart {
+interface LineChart {
   readonly xLabel: string
   readonly yLabel: string
   readonly points: readonly SeriesPoint[]
@@ -99,7 +99,7 @@ function endLabels(points: readonly KnownPoint[], fromZero: boolean): KnownPoint
     })
 }
 
-export interface Bar {
+interface Bar {
   readonly facet: string
   readonly name: string
   readonly value: number
@@ -146,7 +146,7 @@ export function barChart({ label, bars }: { readonly label: string; readonly bar
   })
 }
 
-export interface GridCell {
+interface GridCell {
   readonly x: number
   readonly y: number
   readonly value: number

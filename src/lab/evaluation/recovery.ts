@@ -1,13 +1,13 @@
 // How far a quality fell at a drift, and how soon it was back.
 
-export interface RecoveryPoint {
+interface RecoveryPoint {
   /** Where on the stream the period ends, in whatever unit the drift is given in: examples or event time. */
   readonly at: number
   /** The quality over the period. */
   readonly value: number
 }
 
-export interface Recovery {
+interface Recovery {
   /** Mean of the last `levelPoints` periods that ended before the drift. */
   readonly before: number
   /**

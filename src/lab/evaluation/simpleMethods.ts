@@ -18,7 +18,7 @@ export const simpleMethods = [
 export type SimpleMethod = (typeof simpleMethods)[number]
 
 /** Items for a history, best first. */
-export type Recommend = (history: readonly SequenceStep[], limit: number) => readonly ItemId[]
+type Recommend = (history: readonly SequenceStep[], limit: number) => readonly ItemId[]
 
 /** How strongly one item goes with another; by item, then by neighbour. */
 type Neighbours = Map<ItemId, Map<ItemId, number>>

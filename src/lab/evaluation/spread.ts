@@ -13,7 +13,7 @@ export function spread(values: readonly number[]): Spread {
   return { mean, deviation: values.length < 2 ? 0 : Math.sqrt(squares / (values.length - 1)) }
 }
 
-export interface PairedDifference {
+interface PairedDifference {
   readonly mean: number
   /** Of the mean: deviation of the differences / √n; NaN for a single pair. */
   readonly standardError: number

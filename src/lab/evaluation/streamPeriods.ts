@@ -23,7 +23,7 @@ export interface NextItem {
   readonly newItem: boolean
 }
 
-export interface PeriodCases {
+interface PeriodCases {
   readonly cases: readonly NextItem[]
   /** Steps that could have been a target, had their item been met before the period. */
   readonly unknown: number

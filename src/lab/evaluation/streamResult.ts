@@ -58,7 +58,7 @@ export interface StreamResult {
   readonly backend: string
 }
 
-export interface StreamMeans {
+interface StreamMeans {
   readonly 'recall@20': number | null
   readonly 'mrr@20': number | null
   readonly newItemRecall: number | null

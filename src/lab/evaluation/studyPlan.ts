@@ -33,7 +33,7 @@ export interface StudyCell {
   readonly at?: { readonly x: number; readonly y: number; readonly xName: string; readonly yName: string }
 }
 
-export interface StudyOptions {
+interface StudyOptions {
   /** Learned models to compare. */
   readonly models: readonly string[]
   readonly simple: readonly SimpleMethod[]

@@ -5,7 +5,7 @@
 import type { UserId } from '../../records/interaction.ts'
 import type { SequenceStep } from '../../records/userSequence.ts'
 
-export interface WindowTarget {
+interface WindowTarget {
   /** Index in the window's steps, at least 1. */
   readonly at: number
   /** By event type; > 0. */
@@ -20,7 +20,7 @@ export interface TrainingWindow {
   readonly targets: readonly WindowTarget[]
 }
 
-export interface WindowCut<S extends SequenceStep> {
+interface WindowCut<S extends SequenceStep> {
   /** R: a target is given so many steps before it, where the user has them. */
   readonly historyMax: number
   /**

@@ -10,7 +10,7 @@ export interface Trial {
   readonly settings: { readonly model: Record<string, number>; readonly evaluate: Record<string, number> }
 }
 
-export interface Rung {
+interface Rung {
   readonly epochs: number
   readonly trials: number
 }

@@ -1,8 +1,6 @@
 // The codecs that Kafka's producers may have used, for kafkajs, which brings only gzip: without them a consumer fails
 // on the first foreign batch, hours later.
 
-import { promisify } from 'node:util'
-import { gunzip, gunzipSync, gzip, gzipSync } from 'node:zlib'
 import { init as initZstd, compress as zstdCompress } from '@bokuweb/zstd-wasm'
 import { decompress as zstdDecompress } from 'fzstd'
 import kafkajs from 'kafkajs'
@@ -82,13 +80,6 @@ export const lz4Codec: CompressionCodec = {
   decompress: async (bytes) => (isSmall(bytes) ? decompressFrameSync(bytes) : decompressFrame(bytes))
 }
 
-const [gzipAsync, gunzipAsync] = [promisify(gzip), promisify(gunzip)]
-
-export const gzipCodec: CompressionCodec = {
-  compress: async ({ buffer }) => (isSmall(buffer) ? gzipSync(buffer) : gzipAsync(buffer)),
-  decompress: async (bytes) => (isSmall(bytes) ? gunzipSync(bytes) : gunzipAsync(bytes))
-}
-
 let zstdReady: Promise<unknown> | undefined
 
 /** Two libraries: the WASM one writes, but only reads frames that say their size, which streams of Java's do not. */
@@ -102,15 +93,6 @@ export const zstdCodec: CompressionCodec = {
     const plain = zstdDecompress(bytes)
     return Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength)
   }
-}
-
-/** By the number that batches carry. @returns undefined for a number that Kafka has not given */
-export function codecOf(type: number): CompressionCodec | 'none' | undefined {
-  if (type === CompressionTypes.None) return 'none'
-  if (type === CompressionTypes.Snappy) return snappyCodec
-  if (type === CompressionTypes.LZ4) return lz4Codec
-  if (type === CompressionTypes.ZSTD) return zstdCodec
-  return type === CompressionTypes.GZIP ? gzipCodec : undefined
 }
 
 let tested: Promise<void> | undefined

@@ -5,7 +5,7 @@ import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
 import { kafkaError, RetryBudget, type RetryLimits } from './kafkaClient.ts'
 
-export interface ConsumerLoopOptions {
+interface ConsumerLoopOptions {
   readonly kafka: Kafka
   readonly topic: string
   readonly consumer: ConsumerConfig

@@ -17,7 +17,7 @@ export function groupIdOf(clientId: string, group: string, run: string, topic: s
   return `${clientId}.${group}.${run}.${topic}`
 }
 
-export interface GroupMemberOptions {
+interface GroupMemberOptions {
   readonly kafka: Kafka
   readonly topic: string
   /** Committed with the offsets, so that those of a former topic, and of tools, are recognized. */

@@ -1,7 +1,7 @@
 // Which member of a group gets which partitions: as even as can be, and moving as few as can be, since each that moves
 // has its state restored elsewhere.
 
-export interface AssignedMember {
+interface AssignedMember {
   readonly id: string
   /** What it had before. Two may claim the same, if one of them has slept. */
   readonly owned: readonly number[]

@@ -18,7 +18,7 @@ const connectTimeoutMs = 5000
 /** Idle time after which TCP probes the other end. */
 const keepAliveMs = 60_000
 
-export interface ClientLimits {
+interface ClientLimits {
   readonly connectTimeoutMs?: number
   readonly requestTimeoutMs?: number
   /** Of kafkajs, within one of our attempts. Few: ours follow, with a budget of their own. */
@@ -121,7 +121,7 @@ export function kafkaError(error: unknown, what: string): unknown {
 }
 
 /** Whether a later attempt may succeed. */
-export function isTransient(error: unknown): boolean {
+function isTransient(error: unknown): boolean {
   const own = ownError(error)
   if (own !== undefined) return own.canRetry
   if (['RangeError', 'TypeError', 'AssertionError', 'KafkaJSNotImplemented'].includes((error as Error).name))

@@ -25,7 +25,7 @@ const watchIntervalMs = 5000
 /** Of kafkajs, for each second of `retryMs`: a producer repeats its own requests. */
 const retriesPerSecond = 2
 
-export interface KafkaLogContext {
+interface KafkaLogContext {
   readonly health?: LogHealth
   /** Part of the names of consumer groups. */
   readonly run?: string

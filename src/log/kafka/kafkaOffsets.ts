@@ -8,7 +8,7 @@ import { isUnknownTopic, kafkaClient, kafkaError, retrying, startRetryMsMax } fr
 
 export type ResetTarget = 'earliest' | 'latest' | { readonly timeMs: number }
 
-export interface GroupOffsets {
+interface GroupOffsets {
   readonly groupId: string
   readonly members: number
   /** Empty: there is no such topic. */

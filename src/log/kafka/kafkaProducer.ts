@@ -14,7 +14,7 @@ import type { NewRecord } from '../eventLog.ts'
 import { partitionOf } from '../partitioner.ts'
 import { kafkaError, protocolErrorOf, RetryBudget, type RetryLimits, retrying } from './kafkaClient.ts'
 
-export interface KafkaProducerOptions {
+interface KafkaProducerOptions {
   /** A client that makes no connection once `signal` is aborted, and repeats its requests for `retryMs`. */
   readonly open: (signal: AbortSignal) => Kafka
   readonly limits: RetryLimits

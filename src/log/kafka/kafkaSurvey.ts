@@ -14,7 +14,7 @@ import { groupIdOf } from './groupMember.ts'
 import { kafkaClient, kafkaError, protocolErrorOf } from './kafkaClient.ts'
 import { type Broker, type Cluster, findCoordinator, openCluster } from './kafkajsInternals.ts'
 
-export interface SurveyedBroker {
+interface SurveyedBroker {
   readonly nodeId: number
   /** As the cluster advertises it. */
   readonly address: string
@@ -23,9 +23,7 @@ export interface SurveyedBroker {
 }
 
 /** `hidden`: not there, or not for us to see; brokers that let nobody know do not tell which. */
-export type SurveyedTopic =
-  | { readonly state: 'there'; readonly partitions: number }
-  | { readonly state: 'missing' | 'hidden' }
+type SurveyedTopic = { readonly state: 'there'; readonly partitions: number } | { readonly state: 'missing' | 'hidden' }
 
 /** undefined: what was asked about does not exist, so nobody knows. */
 export type Right = boolean | undefined

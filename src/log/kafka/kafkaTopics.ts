@@ -7,14 +7,14 @@ import { own, setOwn } from '../../core/own.ts'
 import { deadLetterTopic } from '../deadLetter.ts'
 import { kafkaClient, retrying, startRetryMsMax } from './kafkaClient.ts'
 
-export interface WantedTopic {
+interface WantedTopic {
   readonly topic: string
   readonly partitions: number
   /** Kafka's own names and spelling. */
   readonly settings: Readonly<Record<string, string>>
 }
 
-export interface TopicDifference {
+interface TopicDifference {
   /** `partitions`, or the name of a setting. */
   readonly what: string
   readonly wanted: string

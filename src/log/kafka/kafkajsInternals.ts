@@ -14,7 +14,7 @@ import { handledLater } from '../../core/promises.ts'
 export type { Broker, Cluster } from 'kafkajs'
 
 /** What the brokers of kafkajs can do beyond their types. */
-export interface CoordinatorBroker extends Broker {
+interface CoordinatorBroker extends Broker {
   findGroupCoordinator(request: { groupId: string; coordinatorType: number }): Promise<unknown>
   heartbeat(request: { groupId: string; groupGenerationId: number; memberId: string }): Promise<unknown>
   addPartitionsToTxn(request: {

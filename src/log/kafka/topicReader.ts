@@ -9,7 +9,7 @@ import type { LogRecord } from '../eventLog.ts'
 import { ConsumerLoop } from './consumerLoop.ts'
 import type { RetryLimits } from './kafkaClient.ts'
 
-export interface Fetched {
+interface Fetched {
   readonly kind: 'records'
   readonly partition: number
   readonly records: LogRecord[]
@@ -25,7 +25,7 @@ interface Waiting {
   bytes: number
 }
 
-export interface TopicReaderOptions {
+interface TopicReaderOptions {
   readonly kafka: Kafka
   readonly topic: string
   readonly groupId: string

@@ -94,7 +94,7 @@ export class LocalLog implements EventLog {
       else group.push(record)
     }
     // Compaction takes records out one by one, which is cheapest where each is a block of its own.
-    const recordsMax = this.#isCompacted(topic) ? 1 : blockRecordsMax
+    const recordsMax = this.#options.compactionLagMs?.(topic) !== undefined ? 1 : blockRecordsMax
     const blocks = new Map([...groups].map(([partition, group]) => [partition, packBlocks(group, recordsMax)]))
     try {
       await this.#tracked(
@@ -213,10 +213,6 @@ export class LocalLog implements EventLog {
 
   #stopped(signal: AbortSignal): boolean {
     return signal.aborted || this.#closed
-  }
-
-  #isCompacted(topic: string): boolean {
-    return this.#options.compactionLagMs?.(topic) !== undefined
   }
 
   #path(topic: string): string {

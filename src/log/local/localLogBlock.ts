@@ -22,7 +22,7 @@ const headerBytes = 24
  * one of them.
  */
 export const blockRecordsMax = 512
-export const blockBytesMax = 256 * 1024
+const blockBytesMax = 256 * 1024
 
 const noHeaders: Readonly<Record<string, Uint8Array>> = Object.freeze({})
 

@@ -20,7 +20,7 @@ export interface LiveModel {
   readonly rows?: LiveRows
 }
 
-export interface LiveRows {
+interface LiveRows {
   /** As `RowStore.state` gives them. */
   readonly items: NamedArrays
   readonly features: NamedArrays

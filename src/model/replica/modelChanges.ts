@@ -8,7 +8,7 @@ import { differences, type Model, modelFromJson } from '../model.ts'
 import { sizeOf } from '../weights.ts'
 import type { Neighbours } from './neighbourLists.ts'
 
-export interface OpenChanges {
+interface OpenChanges {
   readonly items: Map<ItemId, { readonly row: Float32Array | null; readonly count: number }>
   readonly neighbours: Map<ItemId, Neighbours>
   readonly features: Map<string, Float32Array>
@@ -57,7 +57,7 @@ function knownModel(text: string): Model {
 }
 
 /** An embedding or weight that does not fit the model of its commit. */
-export interface Unfit {
+interface Unfit {
   readonly values: Float32Array
   readonly problem: string
 }

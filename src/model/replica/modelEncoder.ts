@@ -15,7 +15,7 @@ import type { Rows } from './rowStore.ts'
 const itemChunk = 8192
 const userChunk = 256
 
-export interface ModelEncoderParts {
+interface ModelEncoderParts {
   readonly model: Model
   readonly modelVersion: string
   readonly step: number

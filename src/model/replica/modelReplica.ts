@@ -32,7 +32,7 @@ export interface AppliedUpdate {
 }
 
 /** Weights that may become the live ones, with all embeddings that came with them and since. */
-export interface CandidateModel {
+interface CandidateModel {
   readonly encoder: Encoder
   readonly step: number
   readonly modelVersion: string
@@ -46,7 +46,7 @@ export interface UnfitRecord {
   readonly problem: string
 }
 
-export interface ModelReplicaOptions {
+interface ModelReplicaOptions {
   /**
    * Tower weights, and another model version, take effect only when `accept` is called after `propose`. Until then the
    * embeddings trained beside them wait too: vectors of old towers over new embeddings belong to neither model.

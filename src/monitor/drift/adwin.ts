@@ -3,7 +3,7 @@
 // Bifet & Gavaldà, Learning from Time-Changing Data with Adaptive Windowing (SDM 2007), the version with exponential
 // buckets (ADWIN2): O(log n) memory for a window of n values.
 
-export interface AdwinOptions {
+interface AdwinOptions {
   /**
    * δ: bound on the chance of a false alarm at any one moment, for independent values in 0 … 1. Values of a stream hang
    * together, so give less than you can bear.
@@ -20,10 +20,10 @@ export interface AdwinOptions {
   readonly lengthMax: number
 }
 
-export const adwinDefaults: AdwinOptions = { confidence: 0.002, checkEvery: 32, sideMin: 5, lengthMax: 1_000_000 }
+const adwinDefaults: AdwinOptions = { confidence: 0.002, checkEvery: 32, sideMin: 5, lengthMax: 1_000_000 }
 
 /** The window was cut: the mean of what was dropped, and of what is left. */
-export interface Cut {
+interface Cut {
   readonly before: number
   readonly after: number
 }

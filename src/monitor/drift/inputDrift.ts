@@ -38,7 +38,7 @@ export interface InputEvent {
   readonly eventTimeMs: number
 }
 
-export interface InputDriftOptions {
+interface InputDriftOptions {
   /** A window holds at least so many sessions … */
   readonly windowSessions: number
   /** … and spans at least this much event time. */
@@ -47,7 +47,7 @@ export interface InputDriftOptions {
   readonly psiMin: number
 }
 
-export interface InputDriftReport {
+interface InputDriftReport {
   /** Only features that window and reference hold enough of. */
   readonly features: Partial<Record<InputFeature, { readonly psi: number; readonly threshold: number }>>
   /** Share of the sessions in the window whose interaction was its user's first; undefined before the first block. */

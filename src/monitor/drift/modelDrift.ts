@@ -26,7 +26,7 @@ export interface BatchSigns {
   readonly eventTimeMs: number
 }
 
-export interface ModelDriftReport {
+interface ModelDriftReport {
   /** Mean over ADWIN's window: the progressive hit rate since the last change. NaN before the first. */
   readonly hitRate: number
   readonly hitRateWindow: number

@@ -16,14 +16,14 @@ export interface RecommendedItemsState {
   readonly before: readonly (readonly [string, number])[]
 }
 
-export interface RecommendedItemsOptions {
+interface RecommendedItemsOptions {
   /** Items followed at most. */
   readonly followedMax: number
   /** Lists in one of the two halves of what counts as lately: between one and two halves are looked back at. */
   readonly halfLists: number
 }
 
-export const recommendedItemsDefaults: RecommendedItemsOptions = { followedMax: 8192, halfLists: 5000 }
+const recommendedItemsDefaults: RecommendedItemsOptions = { followedMax: 8192, halfLists: 5000 }
 
 export class RecommendedItems {
   readonly #options: RecommendedItemsOptions

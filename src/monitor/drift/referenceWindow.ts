@@ -1,7 +1,7 @@
 // Counts by bin of the newest window and of the windows before it, the reference. Both are made of blocks, so that they
 // slide without single values being kept.
 
-export interface ReferenceWindowOptions {
+interface ReferenceWindowOptions {
   readonly bins: number
   /** Blocks in a window. */
   readonly windowBlocks: number

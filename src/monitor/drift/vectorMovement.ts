@@ -7,7 +7,7 @@
 // training-serving skew: Breck et al., The ML Test Score (IEEE Big Data 2017), Monitor 3; Zinkevich, Rules of Machine
 // Learning, rule 37.
 
-export interface VectorMovement {
+interface VectorMovement {
   /** Mean distance between the two versions of a vector. */
   readonly meanDistance: number
   /** The farthest one moved. */

@@ -22,7 +22,7 @@ import { checkReads } from './avroSchema.ts'
 import { AvroWriter } from './avroWriter.ts'
 import { interactionForm, itemForm, modelUpdateForm, type RecordForm, userSequenceForm } from './recordForms.ts'
 
-export interface Codec<T> {
+interface Codec<T> {
   /** @throws BadEventError for a value that the schema cannot hold */
   encode(value: T): Uint8Array
   /**
@@ -41,7 +41,7 @@ export interface Codecs {
 }
 
 /** Topics by record, as configured: a schema's subject is `<topic>-value`. */
-export interface SchemaTopics {
+interface SchemaTopics {
   readonly interactions: string
   readonly items: string
   readonly userSequences: string

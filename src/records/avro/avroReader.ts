@@ -28,7 +28,7 @@ export class AvroTime {
 
 export type ReadAvro = (bytes: Uint8Array, start: number) => unknown
 
-export interface AvroReaderOptions {
+interface AvroReaderOptions {
   /**
    * Reads into today's form of the record: plain objects, times as the numbers that were written, and a field of this
    * schema that the writer's record of the same name lacks has its default.

@@ -24,12 +24,12 @@ export interface HttpRegistryParts {
   readonly timeoutMs?: number
 }
 
-export interface RegisteredSchema {
+interface RegisteredSchema {
   readonly id: number
   readonly version: number
 }
 
-export interface CompatibilityReport {
+interface CompatibilityReport {
   readonly compatible: boolean
   readonly messages: readonly string[]
 }

@@ -54,7 +54,7 @@ export class LocalRegistry implements SchemaRegistry {
       this.#refresh()
       const id = this.#entries.length + 1
       const known = this.#entries.find((entry) => entry.schema === schema && entry.subject === subject)
-      if (known !== undefined) return this.#firstOf(schema)
+      if (known !== undefined) return 1 + this.#entries.findIndex((entry) => entry.schema === schema)
       this.#checkCompatible(subject, schema)
       if (this.#write({ id, subject, schema })) this.#entries.push({ id, subject, schema })
       // Otherwise another process took the id: see what it wrote, and try the next.
@@ -74,10 +74,6 @@ export class LocalRegistry implements SchemaRegistry {
     // Another process may have registered it since. A made-up id costs one look at a file that is not there.
     this.#refresh()
     return this.#entries[id - 1]?.schema
-  }
-
-  #firstOf(schema: string): number {
-    return this.#entries.findIndex((entry) => entry.schema === schema) + 1
   }
 
   #refresh(): void {

@@ -20,7 +20,7 @@ export interface TimeForm {
 /**
  * @returns milliseconds since the Unix epoch. @throws BadEventError with what was expected and what the text looks like
  */
-export type TimeParser = (text: string) => number
+type TimeParser = (text: string) => number
 
 /** 2100-01-01: a later time is one in the wrong unit, not an event. */
 export const latestMs = 4_102_444_800_000
@@ -74,7 +74,7 @@ export function shownTime(timeMs: number): string {
 }
 
 /** What a text could be: how it would have to be read, and which time that gives. Unreadable things have no form. */
-export interface TimeReading {
+interface TimeReading {
   readonly what: string
   readonly form?: TimeForm
   readonly timeMs?: number

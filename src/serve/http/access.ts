@@ -10,7 +10,7 @@ import { ProblemError } from './problem.ts'
 /** `read`: lists. `events`: posting interactions. `admin`: both, inspecting users and items, and erasing a user. */
 export type Role = 'read' | 'events' | 'admin'
 
-export type AccessOptions = Pick<ServeOptions, 'readToken' | 'eventsToken' | 'adminToken'>
+type AccessOptions = Pick<ServeOptions, 'readToken' | 'eventsToken' | 'adminToken'>
 
 /** Role by route pattern. */
 const roleOf: Readonly<Record<string, Role>> = {
@@ -91,7 +91,7 @@ export function isLoopback(host: string): boolean {
 }
 
 /** Separated by commas or blanks: while a token is replaced, the old and the new one are valid. */
-export function tokensOf(text: string): string[] {
+function tokensOf(text: string): string[] {
   return text.split(/[\s,]+/).filter((token) => token !== '')
 }
 

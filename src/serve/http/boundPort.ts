@@ -9,7 +9,7 @@ import { ProblemError, problemBody, problemContentType } from './problem.ts'
 /** For idle connections: longer than the 60 s of load balancers, so that those close them. */
 const keepAliveMs = 72_000
 
-export interface BoundPortOptions {
+interface BoundPortOptions {
   readonly host: string
   /** 0 takes a free one. */
   readonly port: number

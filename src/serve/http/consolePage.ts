@@ -9,7 +9,7 @@ import { ProblemError } from './problem.ts'
 import { addTextRoute } from './route.ts'
 
 /** File name → media type and content. */
-export type ConsoleFiles = ReadonlyMap<string, { readonly type: string; readonly body: Buffer }>
+type ConsoleFiles = ReadonlyMap<string, { readonly type: string; readonly body: Buffer }>
 
 const types: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',

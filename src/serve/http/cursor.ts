@@ -8,7 +8,7 @@ import { hashKey } from '../../core/hashKey.ts'
 import { ProblemError } from './problem.ts'
 
 /** Items of all pages of a list together: a cursor has 5.4 KB at most, which fits into an address. */
-export const pagedMax = 1000
+const pagedMax = 1000
 
 export interface Page {
   /** `hashKey` of the ids on earlier pages. */

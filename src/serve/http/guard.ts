@@ -10,7 +10,7 @@ import { pathOf } from './httpApp.ts'
 import { Origins } from './origins.ts'
 import { ProblemError } from './problem.ts'
 
-export interface GuardParts {
+interface GuardParts {
   readonly access: Access
   readonly options: ServeOptions
   readonly metrics: Metrics

@@ -7,7 +7,7 @@ import type { BoundPort } from './boundPort.ts'
 import { ProblemError, problemBody, problemContentType, problemOf } from './problem.ts'
 import { createValidatorCompiler, parseQuery } from './validation.ts'
 
-export interface HttpAppOptions {
+interface HttpAppOptions {
   readonly port: BoundPort
   /** For a request to arrive, and to be answered, milliseconds. */
   readonly timeoutMs: number
@@ -17,7 +17,7 @@ export interface HttpAppOptions {
   readonly onInternalError?: (error: unknown, request: FastifyRequest) => void
 }
 
-export interface HttpApp {
+interface HttpApp {
   readonly app: FastifyInstance
   /** Answers on the port, which must be bound. */
   start(): Promise<void>

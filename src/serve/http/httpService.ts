@@ -20,7 +20,7 @@ import { addProbeRoutes, type Readiness } from './probeRoutes.ts'
 import { addDescription, addDescriptionRoute } from './route.ts'
 
 /** Satisfied by a pino logger. */
-export interface ServiceLogger {
+interface ServiceLogger {
   error(fields: Readonly<Record<string, unknown>>, message: string): void
 }
 

@@ -5,7 +5,7 @@ import { createHttpApp } from './httpApp.ts'
 import { addProbeRoutes, type ProbeParts } from './probeRoutes.ts'
 import { ProblemError } from './problem.ts'
 
-export interface OpsServiceParts extends ProbeParts {
+interface OpsServiceParts extends ProbeParts {
   /** Bound. */
   readonly port: BoundPort
 }

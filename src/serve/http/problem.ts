@@ -5,7 +5,7 @@ import type { Problem } from '../answers.ts'
 
 export const problemContentType = 'application/problem+json; charset=utf-8'
 
-export const problemKinds = {
+const problemKinds = {
   400: ['bad-request', 'The request cannot be understood'],
   401: ['unauthenticated', 'The client is not authenticated'],
   403: ['forbidden', 'The client may not do this'],
@@ -20,7 +20,7 @@ export const problemKinds = {
   503: ['unavailable', 'The service cannot answer now']
 } as const
 
-export type ProblemStatus = keyof typeof problemKinds
+type ProblemStatus = keyof typeof problemKinds
 
 /** Thrown by a handler to answer with a problem. */
 export class ProblemError extends Error {

@@ -9,7 +9,7 @@ import { neededRole } from './access.ts'
 import { idSchema, type JsonSchema } from './validation.ts'
 
 /** A route whose answer is JSON. Errors that apply to every route of its kind are added to its description. */
-export interface RouteOptions<Query extends z.ZodType, Body extends z.ZodType, Answer extends z.ZodType> {
+interface RouteOptions<Query extends z.ZodType, Body extends z.ZodType, Answer extends z.ZodType> {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
   readonly url: string
   readonly operationId: string

@@ -16,7 +16,7 @@ import type { ItemTable } from './itemTable.ts'
 import type { BatchCandidates, MiniBatch } from './miniBatch.ts'
 import type { StoredExample } from './reservoir.ts'
 
-export interface BatchAssemblerOptions {
+interface BatchAssemblerOptions {
   readonly items: ItemTable
   /** Rows of features, by `field=value`. */
   readonly features: ItemTable

@@ -16,7 +16,7 @@ import { type NamedArrays, namedArray } from '../../core/namedArrays.ts'
 import type { Rng } from '../../core/rng.ts'
 import type { ItemTable } from './itemTable.ts'
 
-export interface CandidateSamplerOptions {
+interface CandidateSamplerOptions {
   /** Whose rows are drawn; freed rows leave the ring at once. */
   readonly items: ItemTable
   /**

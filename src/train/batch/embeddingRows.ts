@@ -15,7 +15,7 @@ export const readTogether = 64
 /** In floats. */
 const cacheLine = 16
 
-export interface Chunk {
+interface Chunk {
   readonly values: Float32Array // [65,536, D]
   readonly columns: ItemColumns
   /** 1: changed since the last `takeDirty`. */

@@ -26,7 +26,7 @@ export function newExampleColumns(stepsMax: number): ExampleColumns {
   }
 }
 
-export interface ExampleSource {
+interface ExampleSource {
   readonly stepsMax: number // S
   chunkOf(slot: number): ExampleColumns
   /** undefined: the slot is empty. */

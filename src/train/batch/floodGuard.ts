@@ -13,7 +13,7 @@ import { type NamedArray, type NamedArrays, namedArray, packTexts, unpackTexts }
 import type { Example } from '../../records/example.ts'
 import type { UserId } from '../../records/interaction.ts'
 
-export interface FloodGuardOptions {
+interface FloodGuardOptions {
   /** M */
   readonly examplesMax: number
   /** 0 … 1; 1 refuses none. */

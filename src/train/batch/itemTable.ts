@@ -25,7 +25,7 @@ import { PendingCounts } from './pendingCounts.ts'
 /** Items sampled to evict one: the oldest of 16 is among the oldest eighth with probability 1 − (7/8)^16 = .88. */
 const evictionSample = 16
 
-export interface ItemTableOptions {
+interface ItemTableOptions {
   readonly dimensions: number
   /** Items that have a row at most; beyond, the least recently seen are evicted. */
   readonly itemsMax: number

@@ -26,7 +26,7 @@ export interface StoredExample {
   readonly weight: number
 }
 
-export interface ReservoirOptions {
+interface ReservoirOptions {
   /** Steps whose item has no row when an example is added are left out. */
   readonly items: ItemTable
   /** Examples kept; 0 switches replay off. */

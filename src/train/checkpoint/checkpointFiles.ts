@@ -9,7 +9,7 @@ import { handledLater } from '../../core/promises.ts'
 import type { Checkpoint, CheckpointPart, CheckpointStore, SaveOptions } from '../../model/replica/checkpoint.ts'
 import { type CheckpointHead, partsOfFile, readHead, verifyFile, writeFile } from './checkpointFile.ts'
 
-export interface CheckpointFilesOptions {
+interface CheckpointFilesOptions {
   /** Created if it is missing. One process writes into it at a time. */
   readonly directory: string
   /** Intact checkpoints kept; ≥ 1. */
@@ -40,8 +40,7 @@ export class CheckpointFiles implements CheckpointStore {
 
   /** @throws UnavailableError if the directory cannot be created */
   constructor(options: CheckpointFilesOptions) {
-    if (!(Number.isInteger(options.keep) && options.keep >= 1))
-      throw new RangeError(`keep must be a whole number above 0, not ${options.keep}`)
+    checkKeep(options.keep)
     this.#directory = options.directory
     this.#keep = options.keep
     this.#versionKeep = options.versionKeep ?? 0
@@ -206,12 +205,7 @@ export class CheckpointFiles implements CheckpointStore {
     checkpoint: Checkpoint,
     { version = false, pruneLater = false, since }: SaveOptions
   ): Promise<{ bytes: number; oldest: number }> {
-    if (!(Number.isSafeInteger(step) && step >= 0))
-      throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
-    if (since !== undefined && (version || !(since < step)))
-      throw new RangeError(
-        `the checkpoint of step ${step} cannot be one of changes since step ${since}${version ? ' and a version' : ''}`
-      )
+    checkSave(step, { version, since })
     const base = since === undefined ? undefined : { step: since, id: (await this.#check(since)).id }
     const bytes = await this.#put(
       step,
@@ -324,6 +318,21 @@ export class CheckpointFiles implements CheckpointStore {
   #versionFile(step: number): string {
     return path.join(this.#directory, `checkpoint-${String(step).padStart(12, '0')}.version`)
   }
+}
+
+/** @throws RangeError for a number of checkpoints that no store can keep */
+export function checkKeep(keep: number): void {
+  if (!(Number.isInteger(keep) && keep >= 1)) throw new RangeError(`keep must be a whole number above 0, not ${keep}`)
+}
+
+/** @throws RangeError for a step that is none, and for changes since a later step, or kept as a version */
+export function checkSave(step: number, { version, since }: { version: boolean; since: number | undefined }): void {
+  if (!(Number.isSafeInteger(step) && step >= 0))
+    throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
+  if (since !== undefined && (version || !(since < step)))
+    throw new RangeError(
+      `the checkpoint of step ${step} cannot be one of changes since step ${since}${version ? ' and a version' : ''}`
+    )
 }
 
 function some<T>(values: Iterable<T>, is: (value: T) => boolean): boolean {

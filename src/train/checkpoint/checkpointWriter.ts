@@ -11,7 +11,7 @@ import type { StageTrainer } from '../trainer.ts'
 /** A whole one follows this many incremental ones, however small: a start reads them all. */
 const changesMax = 60
 
-export interface CheckpointWriterOptions {
+interface CheckpointWriterOptions {
   readonly trainer: StageTrainer
   readonly checkpoints: CheckpointStore
   readonly clock: Clock

@@ -17,7 +17,7 @@ import type { ItemTable } from '../batch/itemTable.ts'
 import { MemoryBlock, memoryState, restoreMemoryRows, restoreMemoryState } from './memoryBlock.ts'
 import { type NeighbourList, NeighbourStore, slotsMax } from './neighbourStore.ts'
 
-export const memoryLimits = {
+const memoryLimits = {
   /** Neighbours of an item, a power of two. */
   slots: slotsMax,
   /** Steps before the target that are counted with it: δ at most. */

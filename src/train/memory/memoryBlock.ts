@@ -81,7 +81,7 @@ export function restoreMemoryRows(store: NeighbourStore, arrays: NamedArrays): v
 }
 
 /** What a checkpoint holds of the memory besides its rows. */
-export interface MemoryState {
+interface MemoryState {
   readonly unit: number
   readonly sweep: number
   readonly waiting: readonly (readonly [number, 1 | 2])[]

@@ -20,7 +20,7 @@ const indexMask = (1 << indexBits) - 1
 const firstSlots = 8
 export const slotsMax = 128
 
-export interface NeighbourSlots {
+interface NeighbourSlots {
   /** Row of the neighbour; −1: free, and so are the slots behind it. */
   readonly ids: Int32Array
   /** The low 16 bits of the row's generation: another item may have got the row since. */

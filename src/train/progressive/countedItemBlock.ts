@@ -4,7 +4,7 @@ import { type NamedArrays, packTexts } from '../../core/namedArrays.ts'
 import type { RowBlock } from '../batch/changedRows.ts'
 import type { PopularityRanking } from './popularityRanking.ts'
 
-export interface Counted {
+interface Counted {
   readonly idOf: (item: number) => string
   readonly popularity: PopularityRanking
 }

@@ -24,7 +24,7 @@ import { addRank, metricCount, metricsFrom, missRank, type RankingMetrics } from
 export const progressiveMethods = ['model', 'withoutMemory', 'popularity', 'cooccurrence'] as const
 export type ProgressiveMethod = (typeof progressiveMethods)[number]
 
-export interface ProgressiveOptions {
+interface ProgressiveOptions {
   /** Targets that the window holds. */
   readonly windowTargets: number
   /** Targets in a period of the curve at first; it doubles when there are 64 periods. */
@@ -35,7 +35,7 @@ export interface ProgressiveOptions {
   readonly itemsMax: number
 }
 
-export const progressiveDefaults: ProgressiveOptions = {
+const progressiveDefaults: ProgressiveOptions = {
   windowTargets: 5000, // ± .013 at a hit rate of .3: a fall by a tenth is seen
   periodTargets: 250,
   popularityHalfLife: 5000, // of 1,000 … 20,000 the best, or near it, on MovieLens 100k, Video Games and the simulation
@@ -347,7 +347,7 @@ export class ProgressiveEvaluator {
 }
 
 /** Of a moment. */
-export interface ProgressiveCopy {
+interface ProgressiveCopy {
   /** JSON-able. */
   readonly header: Readonly<Record<string, unknown>>
   /** To be read once, while counting continues. */

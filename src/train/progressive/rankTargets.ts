@@ -9,7 +9,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { type InterestScore, mixtureShare } from '../../index/interestScore.ts'
 import { unknownRank } from '../trainer.ts'
 
-export interface RankingInput {
+interface RankingInput {
   /** [K, B, D] */
   readonly users: tf.Tensor3D
   /** Item vectors of columns `from` … `to` − 1. [to − from, D] */
@@ -19,8 +19,8 @@ export interface RankingInput {
   readonly target: Int32Array
   /** Vectors of the targets, anything where there is none. [B, D] */
   readonly targetVectors: tf.Tensor2D
-  /** Columns that are left out for user b: `excluded[b · L … (b + 1) · L)`, −1 for none. [B, L] */
-  readonly excluded: Int32Array
+  /** Columns that do not count, by user: those of the history and the target itself; −1 for none. [B] */
+  readonly excluded: readonly ReadonlySet<number>[]
   readonly score: InterestScore
   /** By user. */
   readonly memory?: readonly MemoryShares[]
@@ -35,7 +35,7 @@ export interface MemoryShares {
   readonly shares: readonly number[]
 }
 
-export interface Ranking {
+interface Ranking {
   /** By weight. [B] each */
   readonly ranks: readonly Int32Array[]
   readonly toTarget: Float32Array // [K, B]  cosine of each interest with the target
@@ -58,7 +58,6 @@ const tie = 1e-6
 export function rankTargets(input: RankingInput): Ranking {
   const { users, items: N, target, excluded, score, memory, weights = [0] } = input
   const [K, B] = users.shape
-  const L = excluded.length / B
   const toTarget = tf.tidy(() => tf.sum(tf.mul(users, input.targetVectors), 2).dataSync()) as Float32Array // [K, B]
   const mixed = score.form === 'mixture' && K > 1
   const least = new Float64Array(B)
@@ -73,7 +72,6 @@ export function rankTargets(input: RankingInput): Ranking {
   })
   const counts = weights.map(() => new Float64Array(B))
   const chunk = Math.max(1, Math.min(N, Math.floor(chunkNumbers / (K * B))))
-  const lists = exclusions(target, excluded, B, L)
   for (let from = 0; from < N; from += chunk) {
     const to = Math.min(N, from + chunk)
     const n = to - from
@@ -86,7 +84,7 @@ export function rankTargets(input: RankingInput): Ranking {
     for (let b = 0; b < B; b++) {
       const own = scores.subarray(b * n, (b + 1) * n)
       countNotBelow(own, limits, counts, b)
-      for (const column of lists[b]!) {
+      for (const column of excluded[b]!) {
         if (column < from || column >= to) continue
         for (let w = 0; w < weights.length; w++) if (!(own[column - from]! < limits[w]![b]!)) counts[w]![b]!--
       }
@@ -95,7 +93,7 @@ export function rankTargets(input: RankingInput): Ranking {
       const scaledLimits = limits.map((limit) => scaled(limit[b]!))
       for (let i = 0; i < raised.columns.length; i++) {
         const column = raised.columns[i]!
-        if (column < from || column >= to || lists[b]!.has(column)) continue
+        if (column < from || column >= to || excluded[b]!.has(column)) continue
         const alone = own[column - from]!
         const base = scaled(alone)
         for (let w = 0; w < weights.length; w++)
@@ -165,9 +163,4 @@ function mixtures(users: tf.Tensor3D, vectors: tf.Tensor2D, temperature: number)
     true
   ) // [K·B, n]
   return tf.sum(tf.exp(tf.reshape(exponents, [K, B * n])), 0)
-}
-
-/** Columns not to count for each user: the target itself, and what is excluded. */
-function exclusions(target: Int32Array, excluded: Int32Array, B: number, L: number): Set<number>[] {
-  return Array.from({ length: B }, (_, b) => new Set(excluded.subarray(b * L, (b + 1) * L)).add(target[b]!))
 }

@@ -10,7 +10,7 @@
  */
 const stepShare = 0.05
 /** Always ranked at the beginning of a stream, so that a short one has a figure as well. */
-export const rankedFirst = 2000
+const rankedFirst = 2000
 /** At least so many of a chosen batch: making N item vectors then costs about as much as scoring them. */
 const chosenMin = 32
 

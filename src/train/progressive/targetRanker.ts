@@ -21,7 +21,7 @@ import { missRank } from './rankingMetrics.ts'
 import { type MemoryShares, rankTargets } from './rankTargets.ts'
 import { type RankingCost, sampleExamples } from './sampling.ts'
 
-export interface TargetRankerParts {
+interface TargetRankerParts {
   readonly model: Model
   readonly options: ModelOptions
   readonly train: TrainOptions
@@ -133,14 +133,12 @@ export class TargetRanker {
     const { model, items, inputs: itemInputs, assembler } = this.#parts
     const { interestCount: K, dimensions: D, historyMax } = model
     const { size: B, length: L } = batch
-    const excluded = new Int32Array(B * L) // [B, L]
-    const target = new Int32Array(B) // [B]
     const columns = this.#columns()
-    for (let at = 0; at < B * L; at++) {
-      const position = batch.history[at]!
-      excluded[at] = position === 0 ? -1 : columns[batch.items[position]!]!
-    }
-    for (let b = 0; b < B; b++) target[b] = batch.target[b] === 0 ? -1 : columns[batch.items[batch.target[b]!]!]!
+    const columnOf = (position: number) => (position === 0 ? -1 : columns[batch.items[position]!]!)
+    const target = batch.target.map(columnOf) // [B]
+    const excluded = Array.from(target, (own, b) => {
+      return new Set(batch.history.subarray(b * L, (b + 1) * L).map(columnOf)).add(own)
+    })
     const inputs = itemInputs.gather(batch.items, batch.features)
     const memory = this.#memoryShares(batch, columns)
     let ranks: readonly Int32Array[] = []
@@ -160,15 +158,13 @@ export class TargetRanker {
         return model.itemVectors(weights, tf.tensor2d(values, [to - from, D]))
       }
       const score = interestScoreOf(this.#parts.options)
-      const asked = { users, vectors, items: items.size, target, targetVectors, excluded, score }
-      const ranking = rankTargets({ ...asked, memory, weights: memoryWeights })
+      const input = { users, vectors, items: items.size, target, targetVectors, excluded, score }
+      const ranking = rankTargets({ ...input, memory, weights: memoryWeights })
       ranks = ranking.ranks
       intraUserCosine = meanIntraUserCosine(users.dataSync() as Float32Array, K, B, D)
       wins = shareOfWins(ranking.toTarget, target, K)
     })
-    const byMemory = Int32Array.from(memory, (shares, b) =>
-      rankByMemory(shares, target[b]!, new Set(excluded.subarray(b * L, (b + 1) * L)))
-    )
+    const byMemory = Int32Array.from(memory, (shares, b) => rankByMemory(shares, excluded[b]!))
     return { ranks, byMemory, intraUserCosine, wins }
   }
 
@@ -199,11 +195,10 @@ export class TargetRanker {
   }
 }
 
-/** As EvaluationReport has it. @param excluded columns of the history */
-function rankByMemory({ target: own, columns, shares }: MemoryShares, target: number, excluded: ReadonlySet<number>) {
+/** As EvaluationReport has it. @param excluded columns of the history and of the target */
+function rankByMemory({ target: own, columns, shares }: MemoryShares, excluded: ReadonlySet<number>) {
   let rank = 0
-  for (const [i, column] of columns.entries())
-    if (shares[i]! >= own && column !== target && !excluded.has(column)) rank++
+  for (const [i, column] of columns.entries()) if (shares[i]! >= own && !excluded.has(column)) rank++
   return own > 0 ? rank : -1 - Math.min(missRank, rank)
 }
 

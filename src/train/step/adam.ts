@@ -4,7 +4,7 @@
 import type { NamedArrays } from '../../core/namedArrays.ts'
 import { own } from '../../core/own.ts'
 
-export interface AdamOptions {
+interface AdamOptions {
   readonly learningRate: number
   /** Decay of the mean of gradients. Default .9 */
   readonly beta1?: number

@@ -27,7 +27,7 @@ export interface StepArrays {
 }
 
 /** Rows that one side of the model reads. */
-export interface TouchedRows {
+interface TouchedRows {
   /** Among the batch's U rows, ascending. */
   readonly positions: Int32Array
   /** Their inputs, after dropout. [positions.length, D] */
@@ -46,7 +46,7 @@ export interface StepGradients {
   readonly gradCandidates: Float32Array // [C, D]
 }
 
-export interface StepOptions {
+interface StepOptions {
   readonly historyMax: number
   /** Whether to correct for the probability that an item is a candidate. */
   readonly logQ: boolean

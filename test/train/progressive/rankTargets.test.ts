@@ -10,6 +10,12 @@ import { unknownRank } from '../../../src/train/trainer.ts'
 
 before(() => loadBackend())
 
+/** What is excluded of each user, the target included. @param excluded [B, L] */
+function columnsOf(excluded: Int32Array, target: Int32Array): Set<number>[] {
+  const L = excluded.length / target.length
+  return Array.from(target, (own, b) => new Set(excluded.subarray(b * L, (b + 1) * L)).add(own))
+}
+
 function rank(
   users: Float32Array,
   [K, B, D]: [number, number, number],
@@ -35,7 +41,7 @@ function rank(
     items: N,
     target,
     targetVectors: of,
-    excluded,
+    excluded: columnsOf(excluded, target),
     score
   })
   tf.engine().endScope()
@@ -71,7 +77,7 @@ test('ranks are the number of better items, whatever the chunks: 3 interests, 20
       return best
     }
     const own = score(target[b]!)
-    const left = new Set(excluded.subarray(b * L, (b + 1) * L)).add(target[b]!)
+    const left = columnsOf(excluded, target)[b]!
     let least = 0
     let most = 0
     for (let n = 0; n < N; n++) {
@@ -116,7 +122,7 @@ for (const form of ['nearest', 'mixture'] as const)
       items: N,
       target,
       targetVectors: tf.gather(all, tf.tensor1d(target, 'int32')) as tf.Tensor2D,
-      excluded,
+      excluded: columnsOf(excluded, target),
       score: { form, temperature },
       memory,
       weights
