@@ -31,7 +31,7 @@ import { Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessions.ts'
 import { buildInfo } from './backendInfo.ts'
 import { logStyle, openLogger } from './logger.ts'
-import { openIndex, openStageIo, sequenceDisk, watchIndex } from './parts.ts'
+import { openIndex, openStageIo, sequenceDisk, watchIndex, wholePlace } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import { closeMaxMs, isPublished, isTrained, processTasks } from './stageProcess.ts'
@@ -55,6 +55,8 @@ export interface PipelineOptions {
    * those of the only process.
    */
   readonly places?: { readonly sequence: string; readonly publish: string }
+  /** Read topics that were created again from their beginning. */
+  readonly acceptNewTopic?: boolean
 }
 
 interface PipelineStatus {
@@ -63,14 +65,12 @@ interface PipelineStatus {
   readonly publish: PublishStatus | undefined
 }
 
-interface PipelineParts {
+interface PipelineParts extends PipelineOptions {
   readonly io: StageIo
   readonly index: VectorIndex
   readonly metrics: Metrics
   readonly tasks: BackgroundTasks<TaskName>
   readonly run: RunDirectory
-  readonly onProblem: (message: string) => void
-  readonly places?: PipelineOptions['places']
 }
 
 export class WholePipeline {
@@ -94,7 +94,7 @@ export class WholePipeline {
   /** What was served at the last look, at most a second ago. */
   #live: () => IndexState | undefined = () => undefined
 
-  private constructor({ io, index, metrics, tasks, run, onProblem, places }: PipelineParts) {
+  private constructor({ io, index, metrics, tasks, run, onProblem, places, acceptNewTopic = false }: PipelineParts) {
     const { config, clock } = io
     this.io = io
     this.index = index
@@ -117,7 +117,7 @@ export class WholePipeline {
       ...io,
       ...{ measure, catalogue, drift: this.drift },
       openStore: (partition, reset) =>
-        openOwnedSequences({ io, disk, isAlone: config.log === 'local' }, partition, reset),
+        openOwnedSequences({ io, disk, isAlone: config.log === 'local', acceptNewTopic }, partition, reset),
       ...openLogger(config, 'sequence', logStyle(config, false)).forStages
     })
   }
@@ -126,17 +126,19 @@ export class WholePipeline {
     config: Config,
     dataDir: string,
     run: RunDirectory,
-    { onProblem, places }: PipelineOptions
+    options: PipelineOptions
   ): Promise<WholePipeline> {
-    const io = await openStageIo(config, run)
+    const { onProblem, places, acceptNewTopic = false } = options
+    const io = await openStageIo(config, run, wholePlace)
     const metrics = createMetrics({ clock: io.clock })
     const measure = (report: MetricsReport) => metrics.apply(report)
     const tasks = processTasks(metrics, onProblem)
     const index = await openIndex(config, run, { searchThread: true, tasks, onProblem, measure })
-    const pipeline = new WholePipeline({ io, index, metrics, tasks, run, onProblem, ...(places && { places }) })
+    const pipeline = new WholePipeline({ io, index, metrics, tasks, run, ...options })
     const task: ModelThreadTask = {
       ...{ config, dataDir, run: run.name, stages: ['train', 'publish'], logStyle: logStyle(config, false) },
-      ...(places && { place: places.publish })
+      ...(places && { place: places.publish }),
+      acceptNewTopic
     }
     try {
       await pipeline.#begin(task)

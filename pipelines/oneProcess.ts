@@ -30,6 +30,8 @@ export interface OneProcessOptions {
   /** End after the report instead of serving. */
   readonly once: boolean
   readonly json: boolean
+  /** Read topics that were created again from their beginning. */
+  readonly acceptNewTopic?: boolean
 }
 
 /** What one of the commands runs. */
@@ -63,7 +65,11 @@ export async function runOneProcess(process: OneProcess, options: OneProcessOpti
     const source = await process.open()
     await beginRun(run, origin, process.lock, async ({ places }, begun) => {
       const onProblem = (problem: string) => note(`warning: ${problem}`)
-      const pipeline = await WholePipeline.open(config, config.dataDir, run, { onProblem, ...(places && { places }) })
+      const acceptNewTopic = options.acceptNewTopic === true
+      const pipeline = await WholePipeline.open(config, config.dataDir, run, {
+        ...{ onProblem, acceptNewTopic },
+        ...(places && { places })
+      })
       begun()
       await new StartedRun(pipeline, source, process, options).finish(port)
     })
@@ -97,6 +103,7 @@ class StartedRun {
     if (process.followsTopics)
       this.#topics = new TopicFeed(pipeline.io, process.run, {
         tasks: pipeline.tasks,
+        acceptNewTopic: options.acceptNewTopic === true,
         measure: (report) => pipeline.metrics.apply(report)
       })
     void this.#interrupted.then(() => this.#interruption.abort())

@@ -29,6 +29,9 @@ const watchMs = 1000
 /** Readers need the newest record of a key only; the lag keeps a reader in progress from meeting a gap. */
 const modelUpdatesLagMs = 60_000
 
+/** The place of a process with all stages: `mtmi up`. */
+export const wholePlace = 'all'
+
 /** Confluent's registry where one is configured, otherwise the embedded one. */
 function openRegistry(config: Config, run: RunDirectory): SchemaRegistry {
   return config.registry.url === '' ? new LocalRegistry(run.path('schemas')) : openHttpRegistry(config)
@@ -40,7 +43,10 @@ export function openHttpRegistry(config: Config): HttpRegistry {
   return new HttpRegistry(config.registry, { clock: systemClock, rng: new Rng(process.pid), onProblem })
 }
 
-export async function openStageIo(config: Config, run: RunDirectory): Promise<StageIo> {
+/**
+ * @param place which process of the run this is, such as `sequence-0`: part of its client ID on Kafka. Absent: a command
+ */
+export async function openStageIo(config: Config, run: RunDirectory, place?: string): Promise<StageIo> {
   const { topics } = config
   const clock = systemClock
   const registry = openRegistry(config, run)
@@ -53,8 +59,9 @@ export async function openStageIo(config: Config, run: RunDirectory): Promise<St
   ])
   if (config.log === 'kafka') {
     const { KafkaLog } = await import('../src/log/kafka/kafkaLog.ts')
+    const clientId = [config.kafka.clientId, run.name, ...(place === undefined ? [] : [place])].join('-')
     const health = new LogHealth(clock, (problem) => note(`warning: ${problem}`))
-    const log = await KafkaLog.open(config.kafka, clock, { health, run: run.name })
+    const log = await KafkaLog.open(config.kafka, clock, { health, run: run.name, clientId })
     return { config, clock, log, registry, codecs, health, maintain: async () => {} }
   }
   const log = await LocalLog.open(run.path('log'), {

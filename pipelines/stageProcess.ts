@@ -67,7 +67,7 @@ export async function runStageProcess(
   const lock = () => lockOf(stage, config, run)
   try {
     await beginRun(run, { configFile }, lock, async ({ place }, begun) => {
-      const io = await openStageIo(config, run)
+      const io = await openStageIo(config, run, place)
       const metrics = createMetrics({ clock: io.clock })
       const measure = (report: MetricsReport) => metrics.apply(report)
       const tasks = processTasks(metrics, logger.warn)

@@ -12,6 +12,13 @@ import { fileOffsets } from './ingestOffsets.ts'
 
 const pollMs = 50
 
+export interface TopicFeedOptions {
+  readonly tasks: Pick<BackgroundTasks<'ingest'>, 'keep'>
+  readonly measure: (report: MetricsReport) => void
+  /** Read topics that were created again from their beginning. */
+  readonly acceptNewTopic: boolean
+}
+
 export class TopicFeed {
   readonly #io: StageIo
   readonly #stage: IngestStage
@@ -23,15 +30,11 @@ export class TopicFeed {
   #isClosed = false
 
   /** @throws ConfigError if a source cannot be used */
-  constructor(
-    io: StageIo,
-    run: RunDirectory,
-    { tasks, measure }: { tasks: Pick<BackgroundTasks<'ingest'>, 'keep'>; measure: (report: MetricsReport) => void }
-  ) {
+  constructor(io: StageIo, run: RunDirectory, { tasks, measure, acceptNewTopic }: TopicFeedOptions) {
     this.#io = io
     this.#tasks = tasks
     const sources = io.config.sources.map((source) => openSource(source, io))
-    this.#stage = new IngestStage({ ...io, sources, offsets: fileOffsets(run), measure })
+    this.#stage = new IngestStage({ ...io, sources, offsets: fileOffsets(run), measure, acceptNewTopic })
   }
 
   /** @param once ends where the topics end now */

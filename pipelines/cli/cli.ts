@@ -75,7 +75,7 @@ const acceptNewTopic = () =>
 const user = () => new Option('--user <id>', 'User ID').argParser(nonEmpty('a user')).makeOptionMandatory()
 
 group('Everything in one process', 'mtmi init clicks.csv && mtmi up')
-const serving = () => [port(), once('End after the report instead of serving'), json()]
+const serving = () => [port(), once('End after the report instead of serving'), acceptNewTopic(), json()]
 const learning = () => [
   new Option('--model <name>', 'User model, for comparisons').choices(learnedModels).default('mtmi'),
   new Option('--option <key=value...>', 'Option of the model, such as model.temperature=0.2')

@@ -36,7 +36,7 @@ import { TrainStage } from '../../src/train/trainStage.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { openStageLogger } from '../logger.ts'
 import { modelControlFile } from '../modelControlFile.ts'
-import { openIndex, openStageIo } from '../parts.ts'
+import { openIndex, openStageIo, wholePlace } from '../parts.ts'
 import type { FromModelThread, ModelThreadTask, PublishStatus, ToModelThread, TrainStatus } from './messages.ts'
 
 /** How often status goes to the main thread: as often as a progress bar is drawn. */
@@ -94,11 +94,11 @@ async function main(task: ModelThreadTask): Promise<void> {
   const run = new RunDirectory(task.dataDir, task.run)
   const backend = await loadConfiguredBackend()
   if (needsLab(config.model)) await import('../../src/lab/models/comparisonModels.ts')
-  const io = await openStageIo(config, run)
   const entries: MetricsEntry[] = []
   const measure = (report: MetricsReport) => void entries.push(...report)
   const has = (stage: (typeof task.stages)[number]) => task.stages.includes(stage)
   const stage = has('train') ? 'train' : has('publish') ? 'publish' : 'serve'
+  const io = await openStageIo(config, run, task.stages.length > 1 ? wholePlace : (task.place ?? stage))
   const catalogue = new CatalogueReader(io, { stage, measure })
   const catalogueMeter = new AccountMeter(new Account('catalogue').numbers())
   const stop = new AbortController()

@@ -231,3 +231,15 @@ async function until<T>(ask: () => Promise<T | undefined>, what: string): Promis
   }
   throw new Error(`for a minute it has not come true that ${what}`)
 }
+
+test('a topic of the run that was created again is refused, or accepted with the option', async () => {
+  const small = ['start', '--run', 'small', '--events', '500', '--once']
+  const first = await mtmi(small, { cwd })
+  assert.equal(first.status, 0, first.stderr)
+  rmSync(path.join(cwd, 'data/small/log/model-updates'), { recursive: true })
+  const refused = await mtmi(small, { cwd })
+  assert.equal(refused.status, 2, refused.stderr)
+  assert.match(refused.stderr, /topic model-updates was created again.*--accept-new-topic/s)
+  const accepted = await mtmi([...small, '--accept-new-topic'], { cwd })
+  assert.equal(accepted.status, 0, accepted.stderr)
+})

@@ -169,6 +169,18 @@ test('a topic is read from its beginning and followed; its stages find nothing l
     assert.equal(alone.status, 0, alone.stderr)
     if (stage === 'ingest') assert.match(alone.stderr, /shop\.clicks: 0 records read/)
   }
+  for (const topic of ['shop.clicks', 'user-sequences', 'model-updates'])
+    rmSync(path.join(cwd, 'data/live/log', topic), { recursive: true })
+  writeFileSync(path.join(cwd, 'clicks.jsonl'), lines.slice(0, 20).join('\n'))
+  assert.equal((await mtmi(['produce', '--topic', 'shop.clicks', '--data', 'clicks.jsonl'], { cwd })).status, 0)
+  const refused = await mtmi(['up', '--once'], { cwd })
+  assert.equal(refused.status, 2, refused.stderr)
+  assert.match(refused.stderr, /topic \S+ was created again.*--accept-new-topic/s)
+  const accepted = await mtmi(['up', '--once', '--json', '--accept-new-topic'], { cwd })
+  assert.equal(accepted.status, 0, accepted.stderr)
+  const { ingest, sequence } = lastLine(accepted.stdout).accounts as Accounts
+  assert.deepEqual([ingest!.mapped, sequence!.read], [20, 220], 'the new topic is read from its beginning')
+  assert.equal((await mtmi(['up', '--once'], { cwd })).status, 0, 'the new topics are accepted once')
 })
 
 test('what cannot be is refused before anything is made', async () => {

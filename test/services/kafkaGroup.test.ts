@@ -2,11 +2,17 @@
 // has two owners.
 
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
 import test from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { MtmiError } from '../../src/core/errors.ts'
+import { openStageIo } from '../../pipelines/parts.ts'
+import { resolveConfig } from '../../src/core/config/config.ts'
+import { ConfigError, MtmiError } from '../../src/core/errors.ts'
+import { RunDirectory } from '../../src/core/runDirectory.ts'
 import type { EventLog } from '../../src/log/eventLog.ts'
-import { hangMs, makeTopic, openLog, removeTopics, skip } from './kafka.ts'
+import { brokers, hangMs, kafka, makeTopic, openLog, removeTopics, skip } from './kafka.ts'
 
 const partitions = 8
 const bytes = (value: string) => new TextEncoder().encode(value)
@@ -246,5 +252,81 @@ test('whoever gets a partition back claims it back; the one between is refused f
     await a.close()
     await b.close()
     await removeTopics(topic)
+  }
+})
+
+test('a member is refused where another program is in its group, which is refused where the member came first', {
+  skip,
+  timeout: hangMs
+}, async () => {
+  const [topic, other] = [await makeTopic(2), await makeTopic(2)]
+  const group = `group-of-${topic}`
+  const stranger = kafka.consumer({ groupId: `mtmi.${group}.live.${topic}`, retry: { retries: 0 } })
+  const log = await openLog()
+  const stop = new AbortController()
+  const read = async (onJoin = () => {}) => {
+    for await (const { kind } of log.read(topic, { resume: async () => 0n, signal: stop.signal, group }))
+      if (kind === 'assigned') onJoin()
+  }
+  try {
+    await stranger.connect()
+    await stranger.subscribe({ topic: other })
+    const joined = new Promise((resolve) => stranger.on(stranger.events.GROUP_JOIN, resolve))
+    await stranger.run({ eachMessage: async () => {} })
+    await joined
+    await assert.rejects(
+      read(),
+      (error) =>
+        error instanceof ConfigError &&
+        error.message.includes(
+          `group mtmi.${group}.live.${topic} cannot read ${topic}: it has members of another program`
+        )
+    )
+    await stranger.stop()
+
+    let reading = Promise.resolve()
+    await new Promise<void>((resolve, reject) => {
+      reading = read(resolve)
+      reading.catch(reject)
+    })
+    const crashed = new Promise<Error>((resolve) => {
+      stranger.on(stranger.events.CRASH, ({ payload }) => resolve(payload.error))
+    })
+    const [error] = await Promise.all([crashed, stranger.run({ eachMessage: async () => {} }).catch(() => {})])
+    assert.equal((error as Error & { type?: string }).type, 'INCONSISTENT_GROUP_PROTOCOL')
+    stop.abort()
+    await reading
+  } finally {
+    stop.abort()
+    await stranger.disconnect()
+    await log.close()
+    await removeTopics(topic, other)
+  }
+})
+
+test('members are named after their run and their place in it', { skip, timeout: hangMs }, async () => {
+  const topic = await makeTopic(1)
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'mtmi-client-id-'))
+  const config = resolveConfig({ log: 'kafka', dataDir: folder, kafka: { brokers } }, {})
+  const io = await openStageIo(config, new RunDirectory(folder, 'shop'), 'sequence-0')
+  const stop = new AbortController()
+  const admin = kafka.admin()
+  await admin.connect()
+  try {
+    const options = { resume: async () => 0n, signal: stop.signal, group: 'mtmi-sequence' }
+    for await (const { kind } of io.log.read(topic, options)) {
+      if (kind !== 'assigned') continue
+      const { groups } = await admin.describeGroups([`mtmi.mtmi-sequence.shop.${topic}`])
+      assert.deepEqual(
+        groups[0]!.members.map(({ clientId }) => clientId),
+        ['mtmi-shop-sequence-0']
+      )
+      stop.abort()
+    }
+  } finally {
+    await admin.disconnect()
+    await io.log.close()
+    await removeTopics(topic)
+    rmSync(folder, { recursive: true })
   }
 })

@@ -8,7 +8,7 @@ import kafkajs, { type Assigner, type Kafka } from 'kafkajs'
 import { ConfigError } from '../../core/errors.ts'
 import { ConsumerLoop } from './consumerLoop.ts'
 import { assignPartitions } from './kafkaAssignment.ts'
-import type { RetryLimits } from './kafkaClient.ts'
+import { protocolErrorOf, type RetryLimits } from './kafkaClient.ts'
 
 const { MemberAssignment, MemberMetadata } = kafkajs.AssignerProtocol
 
@@ -75,7 +75,8 @@ export class GroupMember {
       },
       onCrash: () => {}, // the others may take over; the fence decides
       onFailure: (error) => {
-        this.#failure ??= error
+        const isShared = protocolErrorOf(error) === 'INCONSISTENT_GROUP_PROTOCOL'
+        this.#failure ??= isShared ? sharedGroup(groupId, topic, 'it has members of another program') : error
         options.onChange()
       },
       eachBatch: async () => {}
@@ -132,9 +133,11 @@ export class GroupMember {
         const known = members.map(({ memberId, memberMetadata }) => ({ memberId, ...metadataOf(memberMetadata) }))
         const other = known.find(({ topics }) => topics.length !== 1 || topics[0] !== topic)
         if (other !== undefined)
-          throw new ConfigError([
-            `group ${groupId} reads ${topic}, but its member ${other.memberId} reads ${other.topics.join(', ') || 'nothing'}: give each run its own kafka.clientId`
-          ])
+          throw sharedGroup(
+            groupId,
+            topic,
+            `its member ${other.memberId} reads ${other.topics.join(', ') || 'nothing'}`
+          )
         const partitions = cluster.findTopicPartitionMetadata(topic).map(({ partitionId }) => partitionId)
         const assigned = assignPartitions(
           known.map(({ memberId, owned }) => ({ id: memberId, owned })),
@@ -151,6 +154,13 @@ export class GroupMember {
       }
     }
   }
+}
+
+/** Partitions that another program gets would be read by no stage. */
+function sharedGroup(groupId: string, topic: string, why: string): ConfigError {
+  return new ConfigError([
+    `group ${groupId} cannot read ${topic}: ${why} (\`kafka-consumer-groups --describe --members\` lists them). Stop the other program, or give one of the two a kafka.clientId of its own`
+  ])
 }
 
 /** Members of another version may send no list of partitions, or something else. */

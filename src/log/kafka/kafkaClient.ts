@@ -25,6 +25,8 @@ interface ClientLimits {
   readonly retries?: number
   /** Once aborted, no connection is made any more. */
   readonly signal?: AbortSignal
+  /** In the brokers' logs, metrics and quotas. Default: `kafka.clientId`. */
+  readonly clientId?: string
 }
 
 /** @throws ConfigError with every problem of the settings at once */
@@ -36,7 +38,7 @@ export function kafkaClient(options: KafkaOptions, limits: ClientLimits = {}): K
       if (limits.signal?.aborted === true) throw Object.assign(new Error('closed'), { retriable: false })
       return options.brokers
     },
-    clientId: options.clientId,
+    clientId: limits.clientId ?? options.clientId,
     connectionTimeout,
     authenticationTimeout: connectionTimeout * 2,
     requestTimeout: limits.requestTimeoutMs ?? requestTimeoutMs,

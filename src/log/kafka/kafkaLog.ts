@@ -29,6 +29,8 @@ interface KafkaLogContext {
   readonly health?: LogHealth
   /** Part of the names of consumer groups. */
   readonly run?: string
+  /** The process, as the brokers name it: client ID and the beginning of member IDs. Default: `kafka.clientId`. */
+  readonly clientId?: string
 }
 
 export class KafkaLog implements EventLog {
@@ -37,6 +39,7 @@ export class KafkaLog implements EventLog {
   readonly #clock: Clock
   readonly #limits: RetryLimits
   readonly #run: string
+  readonly #clientId: string
   readonly #producers = new Map<string, KafkaProducer>()
   readonly #reading = new Set<AbortController>()
   readonly #readers = new Set<TopicReader>()
@@ -52,10 +55,10 @@ export class KafkaLog implements EventLog {
   static async open(
     options: KafkaOptions,
     clock: Clock,
-    { health = new LogHealth(clock, () => {}), run = 'live' }: KafkaLogContext = {}
+    { health = new LogHealth(clock, () => {}), run = 'live', clientId = options.clientId }: KafkaLogContext = {}
   ): Promise<KafkaLog> {
     await registerCompressionCodecs()
-    const log = new KafkaLog(options, clock, health, run)
+    const log = new KafkaLog(options, clock, health, { run, clientId })
     try {
       await log.#lookups.connect()
     } catch (error) {
@@ -65,10 +68,16 @@ export class KafkaLog implements EventLog {
     return log
   }
 
-  private constructor(options: KafkaOptions, clock: Clock, health: LogHealth, run: string) {
+  private constructor(
+    options: KafkaOptions,
+    clock: Clock,
+    health: LogHealth,
+    { run, clientId }: { readonly run: string; readonly clientId: string }
+  ) {
     this.#clock = clock
     this.#run = run
-    this.#kafka = kafkaClient(options)
+    this.#clientId = clientId
+    this.#kafka = kafkaClient(options, { clientId })
     this.#options = options
     this.#limits = { retryMs: options.retryMs, health }
     this.#lookups = new KafkaLookups(this.#kafka, options, health)
@@ -273,7 +282,7 @@ export class KafkaLog implements EventLog {
       const retries = Math.ceil((retryMs / 1000) * retriesPerSecond)
       producer = new KafkaProducer({
         ...{ clock: this.#clock, limits: this.#limits, requestBytesMax, compression: compressionTypes[compression] },
-        open: (signal) => kafkaClient(this.#options, { retries, signal }),
+        open: (signal) => kafkaClient(this.#options, { retries, signal, clientId: this.#clientId }),
         partitionsOf: (topic) => this.#lookups.partitionCount(topic),
         ...(transactionalId === undefined ? {} : { transactionalId })
       })
