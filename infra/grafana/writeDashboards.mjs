@@ -488,10 +488,13 @@ export const dashboards = [
           `sum by (reason) (rate(mtmi_serve_denied_requests_total{${job}}[5m]))`,
           '{{reason}}'
         ]),
-        series('Being answered', 'short', 'Requests at this moment', [
-          `sum(mtmi_serve_active_requests{${job}})`,
-          'requests'
-        ])
+        series(
+          'Being answered',
+          'short',
+          'Requests at this moment, and those rejected per second because too many are in work',
+          [`sum(mtmi_serve_active_requests{${job}})`, 'requests'],
+          [`sum by (kind) (rate(mtmi_serve_shed_requests_total{${job}}[5m]))`, 'rejected/s, {{kind}}']
+        )
       ]
     ]
   }

@@ -73,6 +73,7 @@ export const httpRoutes = [
   '/v1/items/:id/similar',
   '/v1/events',
   '/v1/recommendations',
+  '/v1/recommendations/batch',
   '/v1/popular',
   '/v1/status',
   '/v1/versions',
@@ -90,8 +91,8 @@ export const httpRoutes = [
 ] as const
 
 /**
- * Kinds of HTTP requests, each with slots of its own (`serve.activeMax`); `other` has no limit: health, metrics,
- * descriptions, the console's page.
+ * Kinds of HTTP requests, each with slots of its own; `other` has no limit: health, metrics, descriptions, the console's
+ * page.
  */
 export const httpRequestKinds = ['read', 'events', 'admin', 'other'] as const
 
@@ -365,6 +366,9 @@ export const metricDefinitions = {
       kind: httpRequestKinds
     }
   ),
+  shed: counter('mtmi_serve_shed_requests_total', 'HTTP requests answered 503 at once, because too many are in work', {
+    kind: httpRequestKinds
+  }),
   denied: counter(
     'mtmi_serve_denied_requests_total',
     'HTTP requests refused: no good token, a host name or an origin that is not allowed',

@@ -71,7 +71,7 @@ export const sessionRecommendationsSchema = named('SessionRecommendations', {
     .exactOptional(),
   why: text('Why it is not personal').exactOptional(),
   popularIn: text('`country=de`: the first items are popular within this context of the request').exactOptional(),
-  vectorsAgeMs: amount("Age of the user's vectors").exactOptional(),
+  updatedAtMs: time("When the user's vectors were made").exactOptional(),
   ...listWords
 })
 
@@ -98,7 +98,6 @@ export const userProfileSchema = named('User', {
   historyLength: count('Steps of the history, which may be more than are shown'),
   newestMs: time('Event time of the newest step'),
   updatedAtMs: time('When the vectors were made: changes whenever the user is published again'),
-  vectorsAgeMs: amount('Age of the vectors'),
   history: z
     .array(z.strictObject({ ...itemWords, at: place(), interest: count('The nearest one').exactOptional() }))
     .describe('Newest first'),

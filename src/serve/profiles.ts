@@ -2,7 +2,6 @@
 //
 // D dimensions, K interests.
 
-import type { Clock } from '../core/clock.ts'
 import { dot } from '../index/mergeInterests.ts'
 import type { ItemPayload, VectorIndex } from '../index/vectorIndex.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
@@ -28,11 +27,9 @@ type FoundItems = ReadonlyMap<ItemId, { readonly vector: Float32Array; readonly 
 
 export class Profiles {
   readonly #index: ProfileIndex
-  readonly #clock: Clock
 
-  constructor(parts: { readonly index: ProfileIndex; readonly clock: Clock }) {
-    this.#index = parts.index
-    this.#clock = parts.clock
+  constructor(index: ProfileIndex) {
+    this.#index = index
   }
 
   /**
@@ -63,7 +60,6 @@ export class Profiles {
       historyLength: payload.historyLength,
       newestMs: payload.newestMs,
       updatedAtMs: payload.updatedAtMs,
-      vectorsAgeMs: Math.max(0, this.#clock.nowMs() - payload.updatedAtMs),
       history: recent.map((itemId) => {
         const vector = items.get(itemId)?.vector
         return { ...described(itemId), ...(vector === undefined ? {} : { interest: nearestOf(interests, vector) }) }

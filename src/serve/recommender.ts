@@ -121,9 +121,7 @@ export class Recommender {
         list && {
           userId,
           ...list,
-          ...(found.user === undefined
-            ? {}
-            : { vectorsAgeMs: Math.max(0, this.#clock.nowMs() - found.user.updatedAtMs) })
+          ...(found.user === undefined ? {} : { updatedAtMs: found.user.updatedAtMs })
         }
       )
     })

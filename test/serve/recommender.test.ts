@@ -60,7 +60,7 @@ test('each result names the interest that it is nearest to, and nothing of the h
   near(items[3]!.score, Math.cos((19 * Math.PI) / 180))
   assert.equal(items.find(({ itemId }) => itemId === 'jazz10')?.title, 'Jazz 10')
   assert(!('title' in items[2]!))
-  assert.deepEqual(rest, { userId: 'u', version: 's@7', vectorsAgeMs: 6000 })
+  assert.deepEqual(rest, { userId: 'u', version: 's@7', updatedAtMs: 4000 })
 })
 
 test('what a user does not want is in no list, and makes what is like it come later', async () => {

@@ -83,11 +83,6 @@ export const recommendSchema = section({
 export const serveSchema = section({
   host: z.string().min(1).default('127.0.0.1'),
   port: count(0, 65535).default(8080).describe('0: any free port'),
-  activeMax: count(1, 100_000)
-    .default(1000)
-    .describe(
-      'Maximum number of concurrent requests of each kind: reads, event posts, administration. Further requests get status 503'
-    ),
   readToken: tokens().describe(
     'Tokens for recommendations and similar items, separated by commas: give two while you replace one. Secret; prefer the file variable MTMI_SERVE_READ_TOKEN_FILE'
   ),

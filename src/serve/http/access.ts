@@ -17,6 +17,7 @@ const roleOf: Readonly<Record<string, Role>> = {
   '/v1/users/:id/recommendations': 'read',
   '/v1/items/:id/similar': 'read',
   '/v1/recommendations': 'read',
+  '/v1/recommendations/batch': 'read',
   '/v1/popular': 'read',
   '/v1/events': 'events'
 }

@@ -9,10 +9,13 @@ import { type Access, neededRole } from './access.ts'
 import { pathOf } from './httpApp.ts'
 import { Origins } from './origins.ts'
 import { ProblemError } from './problem.ts'
+import { overloaded } from './workLimit.ts'
 
 interface GuardParts {
   readonly access: Access
-  readonly options: ServeOptions
+  readonly options: Pick<ServeOptions, 'hosts' | 'corsOrigins'>
+  /** Requests of each kind that are answered at a time. */
+  readonly activeMax: number
   readonly metrics: Metrics
   /** How long a body may take to arrive. */
   readonly arrivalMaxMs: number
@@ -21,10 +24,13 @@ interface GuardParts {
 type RequestKind = (typeof httpRequestKinds)[number]
 
 /** Must come before the routes. */
-export function addGuard(app: FastifyInstance, { access, options, metrics, arrivalMaxMs }: GuardParts): void {
+export function addGuard(
+  app: FastifyInstance,
+  { access, options, activeMax, metrics, arrivalMaxMs }: GuardParts
+): void {
   const origins = new Origins(options, access.on)
   const routes = addPreflights(app, origins)
-  const slots = new Slots(options.activeMax, metrics)
+  const slots = new Slots(activeMax, metrics)
 
   app.setNotFoundHandler((request) => {
     throw noSuchRoute(request, routes)
@@ -56,7 +62,7 @@ export function addGuard(app: FastifyInstance, { access, options, metrics, arriv
   }
 }
 
-/** Limits the requests of each kind that are answered at a time. */
+/** Limits the requests of each kind that are answered at a time, bodies that still arrive included: for memory. */
 class Slots {
   readonly #active = new Map<RequestKind, number>()
   readonly #max: number
@@ -72,10 +78,9 @@ class Slots {
     this.#add(kind, 1)
     // Emitted once, after an answer and after an abort.
     reply.raw.once('close', () => this.#add(kind, -1))
-    if (this.#active.get(kind)! > this.#max && kind !== 'other')
-      throw new ProblemError(503, `${this.#max} requests of this kind are being answered already; try again`, {
-        headers: { 'retry-after': '1' }
-      })
+    if (kind === 'other' || this.#active.get(kind)! <= this.#max) return
+    this.#metrics.shed.inc({ kind })
+    throw overloaded(`${this.#max} requests of this kind are being answered already`)
   }
 
   #add(kind: RequestKind, by: number): void {

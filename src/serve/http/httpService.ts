@@ -7,13 +7,14 @@ import type { ServeOptions } from '../../core/config/config.ts'
 import { httpRoutes } from '../../monitor/metrics.ts'
 import { idBytesMax } from '../../records/admission.ts'
 import { Access, checkExposure } from './access.ts'
+import { addBatchRoute } from './batchRoute.ts'
 import { BoundPort } from './boundPort.ts'
 import { addConsolePage, loadConsoleFiles } from './consolePage.ts'
 import { addEventRoutes, type EventParts, PostedAccount } from './eventRoutes.ts'
 import { addGuard } from './guard.ts'
 import { createHttpApp } from './httpApp.ts'
 import { addItemChangeRoutes, type ItemParts } from './itemRoutes.ts'
-import { addListRoutes, type ListParts } from './listRoutes.ts'
+import { addListRoutes, type ListParts, listMaking } from './listRoutes.ts'
 import { ListTimes } from './listTimes.ts'
 import { addLookupRoutes, type LookupParts } from './lookupRoutes.ts'
 import { addProbeRoutes, type Readiness } from './probeRoutes.ts'
@@ -39,6 +40,8 @@ export interface HttpServiceParts extends ListParts, EventParts, Partial<Pick<It
   readonly drainMaxMs?: number
   /** How long the body of a request may take to arrive. Default 10 s: a megabyte at 100 kB/s. */
   readonly arrivalMaxMs?: number
+  /** Requests of each kind (reads, event posts, administration) that are answered at a time. Default 1,000. */
+  readonly activeMax?: number
   /** Bound already; default: `listen` binds `options.host` and `options.port`. */
   readonly port?: BoundPort
 }
@@ -71,7 +74,8 @@ function servePort({ host, port }: Pick<ServeOptions, 'host' | 'port'>): BoundPo
 }
 
 export function createHttpService(parts: HttpServiceParts): HttpService {
-  const { metrics, options, logger, version = '0.0.0', drainMaxMs = 10_000, arrivalMaxMs = 10_000 } = parts
+  const { metrics, options, logger, version = '0.0.0', drainMaxMs = 10_000 } = parts
+  const { arrivalMaxMs = 10_000, activeMax = 1000 } = parts
   const port = parts.port ?? servePort(options)
   const access = new Access(options)
   const times = new ListTimes()
@@ -101,9 +105,14 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     return { ...rest, accounts: [...accounts, account.numbers()] }
   }
   addDescription(app, { version, tokens: access.on })
-  addGuard(app, { access, options, metrics, arrivalMaxMs })
+  addGuard(app, { access, options, activeMax, metrics, arrivalMaxMs })
   app.register(async (routes) => {
-    addListRoutes(routes, parts)
+    const lists = listMaking({
+      ...parts,
+      onListError: (error) => logger?.error({ err: error }, 'a list of a batch failed')
+    })
+    addListRoutes(routes, lists)
+    addBatchRoute(routes, lists)
     addEventRoutes(routes, parts, account)
     if (parts.changeItems !== undefined)
       addItemChangeRoutes(routes, { changeItems: parts.changeItems, clock: parts.clock })

@@ -19,6 +19,7 @@ import { bodyFilterSchema, filterOfBody, filterOfQuery, queryFilterSchema } from
 import { ProblemError } from './problem.ts'
 import { addRoute } from './route.ts'
 import { bodyIdSchema, eventTimeMs, eventTimeSchema, idSchema } from './validation.ts'
+import { WorkLimit } from './workLimit.ts'
 
 export interface ListParts {
   readonly recommender: Pick<Recommender, 'recommend' | 'similar' | 'recommendFor' | 'popular' | 'features'>
@@ -26,6 +27,15 @@ export interface ListParts {
   readonly sessions?: SessionEncoder
   readonly metrics: Metrics
   readonly clock: Clock
+  /** Gets what failed for one user of a batch and is a bug or a fault of the service. */
+  readonly onListError?: (error: unknown) => void
+}
+
+/** What makes lists, for all routes. */
+export interface ListMaking {
+  readonly parts: ListParts
+  readonly filters: FilterCheck
+  readonly work: WorkLimit
 }
 
 /** Steps of a history in a request: the longest window that can be configured. */
@@ -114,7 +124,7 @@ const stepSchema = z.union([
 ])
 
 /** For whom the list is: either a history or a user. */
-const requestSchema = listSchema
+export const requestSchema = listSchema
   .extend({
     history: z
       .array(stepSchema)
@@ -135,53 +145,69 @@ interface List {
   readonly items: readonly { readonly itemId: string }[]
 }
 
-export function addListRoutes(app: FastifyInstance, parts: ListParts): void {
+export function listMaking(parts: ListParts): ListMaking {
+  const filters = new FilterCheck({ index: parts.recommender.features, clock: parts.clock })
+  return { parts, filters, work: new WorkLimit(parts.metrics) }
+}
+
+export function addListRoutes(app: FastifyInstance, { parts, filters, work }: ListMaking): void {
   const { recommender, metrics } = parts
-  const filters = new FilterCheck({ index: recommender.features, clock: parts.clock })
   const recommended = counted(metrics)
   addRoute(
     app,
     {
-      ...{ method: 'GET', url: '/v1/users/:id/recommendations', operationId: 'recommend', pathId: 'The user' },
+      ...{
+        method: 'GET',
+        url: '/v1/users/:id/recommendations',
+        operationId: 'recommend',
+        pathId: 'The user',
+        entityTag: true
+      },
       summary:
         'Recommendations for a user: the items nearest to each interest, merged, the history excluded; for an unknown user, popular items',
       query: listSchema,
       answer: recommendationsSchema
     },
     async ({ params, query: { filter, ...options } }) =>
-      pagedList(filters, { userId: params.id }, options, filterOfQuery(filter), async (request) =>
-        recommended(await recommender.recommend({ ...request, userId: params.id }))
+      work.run(() =>
+        pagedList(filters, { userId: params.id }, options, filterOfQuery(filter), async (request) =>
+          recommended(await recommender.recommend({ ...request, userId: params.id }))
+        )
       )
   )
   addRoute(
     app,
     {
-      ...{ method: 'GET', url: '/v1/popular', operationId: 'popular' },
+      ...{ method: 'GET', url: '/v1/popular', operationId: 'popular', entityTag: true },
       summary: 'What is popular now, in a context first where one is given',
       query: listSchema.pick({ limit: true, cursor: true, filter: true, exclude: true, context: true }),
       answer: sessionRecommendationsSchema
     },
     async ({ query: { filter, ...options } }) =>
-      pagedList(filters, 'popular', options, filterOfQuery(filter), async (request) =>
-        recommended(await recommender.popular(request, 'this list is what is popular'))
+      work.run(() =>
+        pagedList(filters, 'popular', options, filterOfQuery(filter), async (request) =>
+          recommended(await recommender.popular(request, 'this list is what is popular'))
+        )
       )
   )
   addRoute(
     app,
     {
-      ...{ method: 'GET', url: '/v1/items/:id/similar', operationId: 'similar', pathId: 'The item' },
+      ...{ method: 'GET', url: '/v1/items/:id/similar', operationId: 'similar', pathId: 'The item', entityTag: true },
       summary: 'The items nearest to one',
       query: listSchema.pick({ limit: true, cursor: true, filter: true, exclude: true }),
       answer: similarItemsSchema,
       errors: { 404: 'The item is not in the index' }
     },
     async ({ params, query: { filter, ...options } }) =>
-      pagedList(filters, { itemId: params.id }, options, filterOfQuery(filter), async (request) => {
-        const list = await recommender.similar({ ...request, itemId: params.id })
-        if (list === undefined) throw itemMissing(params.id)
-        metrics.served.inc({ source: 'similar' })
-        return list
-      })
+      work.run(() =>
+        pagedList(filters, { itemId: params.id }, options, filterOfQuery(filter), async (request) => {
+          const list = await recommender.similar({ ...request, itemId: params.id })
+          if (list === undefined) throw itemMissing(params.id)
+          metrics.served.inc({ source: 'similar' })
+          return list
+        })
+      )
   )
   addRoute(
     app,
@@ -192,7 +218,7 @@ export function addListRoutes(app: FastifyInstance, parts: ListParts): void {
       body: requestSchema,
       answer: sessionRecommendationsSchema
     },
-    async ({ body }) => listByBody(body, parts, filters)
+    async ({ body }) => work.run(() => listByBody(body, parts, filters))
   )
 }
 
@@ -270,7 +296,7 @@ export async function pagedList<L extends List>(
 }
 
 /** Counts lists by their source. */
-function counted(metrics: Metrics) {
+export function counted(metrics: Metrics) {
   return <L extends Pick<SessionRecommendations, 'coldStart'>>(list: L): L => {
     metrics.served.inc({ source: list.coldStart ?? 'vectors' })
     return list

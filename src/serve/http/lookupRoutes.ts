@@ -57,7 +57,7 @@ const vectors = flag('With the vectors themselves')
 const textSchema = (description: string) => z.string().max(idBytesMax).default('').describe(description)
 
 export function addLookupRoutes(app: FastifyInstance, parts: LookupParts, surroundings: Surroundings): void {
-  const profiles = new Profiles({ index: parts.index, clock: surroundings.clock })
+  const profiles = new Profiles(parts.index)
   addStatusRoutes(app, parts, surroundings)
   addUserRoutes(app, parts, profiles)
   addItemRoutes(app, parts.index, profiles, new FilterCheck({ index: parts.index, clock: surroundings.clock }))
@@ -111,7 +111,7 @@ function addUserRoutes(app: FastifyInstance, { index, newestUsers }: LookupParts
   addRoute(
     app,
     {
-      ...{ method: 'GET', url: '/v1/users', operationId: 'users' },
+      ...{ method: 'GET', url: '/v1/users', operationId: 'users', entityTag: true },
       summary: 'Some users: by their newest event where that is known, otherwise by id',
       query: z.strictObject({
         limit: limitSchema,
@@ -192,7 +192,7 @@ function addItemRoutes(
   addRoute(
     app,
     {
-      ...{ method: 'GET', url: '/v1/items', operationId: 'items' },
+      ...{ method: 'GET', url: '/v1/items', operationId: 'items', entityTag: true },
       summary: 'The most popular items now, or those that match a text, by interactions',
       query: z.strictObject({
         limit: limitSchema,

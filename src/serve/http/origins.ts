@@ -72,7 +72,7 @@ export class Origins {
     return {
       ...vary,
       'access-control-allow-origin': this.#allowed.has('*') ? '*' : origin,
-      'access-control-expose-headers': 'Retry-After'
+      'access-control-expose-headers': 'ETag, Retry-After'
     }
   }
 
@@ -81,7 +81,7 @@ export class Origins {
     if (origin === undefined || !this.#allows(origin, role)) return {}
     return {
       'access-control-allow-methods': methods.join(', '),
-      'access-control-allow-headers': 'Authorization, Content-Type, Traceparent',
+      'access-control-allow-headers': 'Authorization, Content-Type, If-None-Match, Traceparent',
       'access-control-max-age': preflightMaxAge
     }
   }

@@ -6,11 +6,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } fro
 import { z } from 'zod'
 import { problemSchema, type Shape } from '../answers.ts'
 import { neededRole } from './access.ts'
+import { entityTagHeader, ifNoneMatch, tagAnswer } from './entityTag.ts'
 import { idSchema, type JsonSchema } from './validation.ts'
 
 /** A route whose answer is JSON. Errors that apply to every route of its kind are added to its description. */
 interface RouteOptions<Query extends z.ZodType, Body extends z.ZodType, Answer extends z.ZodType> {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly url: string
   readonly operationId: string
   readonly summary: string
@@ -23,6 +24,8 @@ interface RouteOptions<Query extends z.ZodType, Body extends z.ZodType, Answer e
   readonly status?: 200 | 202
   /** Status → meaning. */
   readonly errors?: Readonly<Record<number, string>>
+  /** A GET answers 304 without a body where the client has this answer already (`ETag`, `If-None-Match`). */
+  readonly entityTag?: boolean
   /** The handler gets `validationError` instead of the client. */
   readonly attachValidation?: boolean
 }
@@ -37,17 +40,24 @@ export function addRoute<
   Query extends z.ZodType = z.ZodUnknown,
   Body extends z.ZodType = z.ZodUnknown
 >(app: FastifyInstance, options: RouteOptions<Query, Body, Answer>, handler: Handler<Query, Body, Answer>): void {
-  const { method, url, pathId, query, body, answer, status = 200, errors = {}, attachValidation, ...rest } = options
+  const { method, url, pathId, query, body, answer, status = 200, errors = {}, ...rest } = options
+  const { attachValidation = false, entityTag = false, ...described } = rest
   const content = { 'application/json': { schema: sharedSchema(app, answer) } }
   const schema = {
-    ...rest,
+    ...described,
+    ...(entityTag ? { headers: ifNoneMatch } : {}),
     ...(pathId === undefined ? {} : { params: sharedSchema(app, z.object({ id: idSchema(pathId) })) }),
     ...(query === undefined ? {} : { querystring: sharedSchema(app, query) }),
     ...(body === undefined ? {} : { body: sharedSchema(app, body) }),
-    response: { [status]: { description: options.summary, content }, ...mapped(errors, problem) }
+    response: {
+      [status]: { description: options.summary, content, ...(entityTag ? { headers: entityTagHeader } : {}) },
+      ...(entityTag ? { 304: { description: 'The client has this answer', headers: entityTagHeader } } : {}),
+      ...mapped(errors, problem)
+    }
   }
   app.route({
-    ...{ method, url, schema, attachValidation: attachValidation === true },
+    ...{ method, url, schema, attachValidation },
+    ...(entityTag ? { onSend: tagAnswer } : {}),
     handler: (request, reply) => {
       reply.code(status)
       return handler(request as never)

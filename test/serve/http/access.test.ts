@@ -6,7 +6,7 @@ import { ConfigError } from '../../../src/core/errors.ts'
 import { httpRoutes } from '../../../src/monitor/metrics.ts'
 import { createMetrics } from '../../../src/monitor/metricsRegistry.ts'
 import { Access, checkExposure, isLoopback, neededRole } from '../../../src/serve/http/access.ts'
-import { createHttpService } from '../../../src/serve/http/httpService.ts'
+import { createHttpService, type HttpServiceParts } from '../../../src/serve/http/httpService.ts'
 import { Recommender } from '../../../src/serve/recommender.ts'
 import { MemoryVectorIndex } from '../../support/memoryVectorIndex.ts'
 
@@ -19,7 +19,7 @@ const serveWith = (serve: Record<string, unknown>): ServeOptions =>
   resolveConfig(undefined, {}, { serve: { port: 0, ...serve } }).serve
 const allTokens = { readToken: `${read}, ${newer}`, eventsToken: events, adminToken: admin }
 
-async function setUp(t: TestContext, serve: Record<string, unknown>) {
+async function setUp(t: TestContext, serve: Record<string, unknown>, parts: Partial<HttpServiceParts> = {}) {
   const index = new MemoryVectorIndex()
   await index.createVersion('s', { dimensions: 2, interestCount: 1 })
   await index.upsert('s', 1, [
@@ -38,7 +38,8 @@ async function setUp(t: TestContext, serve: Record<string, unknown>) {
     metrics,
     options: serveWith(serve),
     clock: systemClock,
-    lookup: { index, eventTypes: ['click'] }
+    lookup: { index, eventTypes: ['click'] },
+    ...parts
   })
   t.after(() => service.close())
   const ask = async (method: 'GET' | 'POST', url: string, authorization?: string) => {
@@ -156,7 +157,7 @@ test('tokens that can be guessed, or cannot be sent, are refused and never print
 })
 
 test('more requests than are answered at a time get 503', async (t) => {
-  const { service } = await setUp(t, { activeMax: 1 })
+  const { service } = await setUp(t, {}, { activeMax: 1 })
   const [first, second] = await Promise.all([service.app.inject(list[1]), service.app.inject(list[1])])
   assert.deepEqual([first.statusCode, second.statusCode].sort(), [200, 503])
 })

@@ -94,7 +94,7 @@ const click = { userId: 'u', itemId: 'x', type: 'click' }
 test('recommendations: limit, filter, explanation, cold start', async (t) => {
   const { get } = await setUp(t)
   const list = (await get('/v1/users/u/recommendations?limit=2&explain=true')).json()
-  assert.deepEqual([list.userId, list.version, list.vectorsAgeMs], ['u', 's@3', 0])
+  assert.deepEqual([list.userId, list.version, list.updatedAtMs], ['u', 's@3', nowMs])
   // Interests at 0 and at π/2: z at 1.5 is 0.07 from the second, y at 0.2 is 0.2 from the first; x is the history.
   assert.deepEqual(
     list.items.map((item: { itemId: string; interest: number }) => [item.itemId, item.interest]),
@@ -770,6 +770,8 @@ test('answers are what the description says', async (t) => {
   for (const query of ['', '?explain=1', '?limit=0', '?filter.genre=even'])
     check(await get(`/v1/users/u/recommendations${query}`), 'get', recommendations)
   check(await get('/v1/users/stranger/recommendations'), 'get', recommendations)
+  for (const userIds of [['u', 'stranger', ''], []])
+    check(await post('/v1/recommendations/batch', { userIds }), 'post', '/v1/recommendations/batch')
   for (const id of ['x', 'nothing']) check(await get(`/v1/items/${id}/similar`), 'get', '/v1/items/{id}/similar')
   for (const body of [click, [click], [], { ...click, context: { a: 'x'.repeat(2 ** 20) } }])
     check(await post('/v1/events', body), 'post', '/v1/events')

@@ -10,7 +10,7 @@ import { createHttpService, type HttpServiceParts } from '../../../src/serve/htt
 import { Recommender } from '../../../src/serve/recommender.ts'
 import { MemoryVectorIndex } from '../../support/memoryVectorIndex.ts'
 
-async function setUp(t: TestContext, parts: Partial<HttpServiceParts>, serve: Record<string, unknown> = {}) {
+async function setUp(t: TestContext, parts: Partial<HttpServiceParts>) {
   const index = new MemoryVectorIndex()
   await index.createVersion('s', { dimensions: 2, interestCount: 1 })
   await index.promote('s', { items: 0, users: 0 })
@@ -21,7 +21,7 @@ async function setUp(t: TestContext, parts: Partial<HttpServiceParts>, serve: Re
     erase: async () => {},
     readiness: () => ({ ready: true, detail: '' }),
     metrics,
-    options: resolveConfig(undefined, {}, { serve: { port: 0, ...serve } }).serve,
+    options: resolveConfig(undefined, {}, { serve: { port: 0 } }).serve,
     clock: systemClock,
     sessions: { encode: async () => undefined },
     ...parts
@@ -93,7 +93,7 @@ test('without tokens a request that names no host is not answered', async (t) =>
 })
 
 test('clients that post events, or stop in the middle of it, cannot take the slots of readers, nor readers those of events', async (t) => {
-  const { send, active, get, port } = await setUp(t, {}, { activeMax: 2 })
+  const { send, active, get, port } = await setUp(t, { activeMax: 2 })
   const post = () =>
     fetch(`http://127.0.0.1:${port}/v1/events`, {
       method: 'POST',
