@@ -357,7 +357,7 @@ export const metricDefinitions = {
 
   http: histogram('mtmi_serve_request_seconds', 'HTTP requests, by route pattern and class of status', requestSeconds, {
     route: httpRoutes,
-    status: ['2xx', '3xx', '4xx', '5xx']
+    status: ['2xx', '4xx', '5xx']
   }),
   httpActive: gauge(
     'mtmi_serve_active_requests',

@@ -14,15 +14,16 @@ export const entityTagHeader = {
   ETag: { schema: { type: 'string' }, description: 'Strong: of the bytes of the answer' }
 }
 
-/** Hook of routes that answer lists. */
+/** Hook of routes that answer lists. After that of the compression: each encoding has its own tag. */
 export async function tagAnswer(request: FastifyRequest, reply: FastifyReply, body: unknown): Promise<unknown> {
-  if (reply.statusCode !== 200 || typeof body !== 'string') return body
+  if (reply.statusCode !== 200 || !(typeof body === 'string' || Buffer.isBuffer(body))) return body
   // 128 bits: two answers of the same tag are not met.
   const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
   // The client's own cache may keep the answer, and must ask whether it still holds.
   reply.header('etag', tag).header('cache-control', 'private, no-cache')
   if (!matches(request.headers['if-none-match'], tag)) return body
-  reply.code(304).removeHeader('content-type')
+  reply.code(304)
+  for (const name of ['content-type', 'content-encoding']) reply.removeHeader(name)
   return null
 }
 

@@ -4,6 +4,7 @@
 import { type RequestListener, STATUS_CODES } from 'node:http'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { BoundPort } from './boundPort.ts'
+import { compressed } from './compression.ts'
 import { ProblemError, problemBody, problemContentType, problemOf } from './problem.ts'
 import { createValidatorCompiler, parseQuery } from './validation.ts'
 
@@ -79,6 +80,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   app.addHook('onSend', async (_request, reply) => {
     reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store')
   })
+  app.addHook('onSend', compressed)
   return {
     app,
     async start(): Promise<void> {

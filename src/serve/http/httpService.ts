@@ -94,7 +94,8 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     if (closing) reply.header('connection', 'close')
   })
   app.addHook('onResponse', async (request, reply) => {
-    const status = `${Math.floor(reply.statusCode / 100)}xx` as '2xx'
+    // 304, the only answer between 300 and 400, is a success.
+    const status = reply.statusCode < 400 ? '2xx' : reply.statusCode < 500 ? '4xx' : '5xx'
     const route = routeOf(request)
     metrics.http.observe({ route, status }, reply.elapsedTime / 1000)
     if (listRoutes.has(route) && reply.statusCode < 300) times.add(reply.elapsedTime)

@@ -1,7 +1,8 @@
-// Lists for many users in one request, and lists that the client has already.
+// Lists for many users in one request, lists that the client has already, and compressed answers.
 
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
+import { gunzipSync } from 'node:zlib'
 import { ManualClock } from '../../../src/core/clock.ts'
 import { resolveConfig } from '../../../src/core/config/config.ts'
 import { createMetrics } from '../../../src/monitor/metricsRegistry.ts'
@@ -17,7 +18,13 @@ async function setUp(t: TestContext) {
   await index.createVersion('s', { dimensions: 2, interestCount: 1 })
   const items = Array.from({ length: 8 }, (_, i) => ({
     ...{ role: 'item' as const, id: `i${i}`, vector: Float32Array.of(Math.cos(i / 5), Math.sin(i / 5)) },
-    payload: { features: { genre: [i % 2 === 0 ? 'even' : 'odd'] }, count: 10 - i, popularity: 1, updatedAtMs: nowMs }
+    payload: {
+      title: `${i}`.repeat(99),
+      features: { genre: [i % 2 === 0 ? 'even' : 'odd'] },
+      count: 10 - i,
+      popularity: 1,
+      updatedAtMs: nowMs
+    }
   }))
   const users = Array.from({ length: 5 }, (_, i) => ({
     ...{ role: 'user' as const, id: `u${i}`, vectors: Float32Array.of(Math.cos(i), Math.sin(i)) },
@@ -139,4 +146,29 @@ test('a list that the client has already is a 304 without a body, until it chang
   const wrong = await get('/v1/popular?limit=0', { 'if-none-match': '*' })
   assert.deepEqual([wrong.statusCode, wrong.headers.etag], [400, undefined])
   assert.equal((await get('/livez')).headers.etag, undefined)
+})
+
+test('long answers are compressed where the client accepts gzip, with a tag of their own', async (t) => {
+  const { get } = await setUp(t)
+  const gzip = { 'accept-encoding': 'br, gzip;q=0.5' }
+  const [long, short] = ['/v1/users/u0/recommendations?limit=50&explain=true', '/v1/popular?limit=1']
+  const plain = await get('/openapi.json')
+  const packed = await get('/openapi.json', gzip)
+  assert.deepEqual([plain.headers['content-encoding'], packed.headers['content-encoding']], [undefined, 'gzip'])
+  assert.deepEqual([plain.headers.vary, packed.headers.vary], ['Accept-Encoding', 'Accept-Encoding'])
+  assert.equal(gunzipSync(packed.rawPayload).toString(), plain.body)
+  assert(packed.rawPayload.length * 3 < plain.rawPayload.length)
+  assert.equal(Number(packed.headers['content-length']), packed.rawPayload.length)
+  for (const encoding of ['gzip;q=0', 'br', 'identity', ''])
+    assert.equal((await get('/openapi.json', { 'accept-encoding': encoding })).body, plain.body, encoding)
+  assert.equal((await get(short, gzip)).headers['content-encoding'], undefined)
+
+  const [list, listPacked] = [await get(long), await get(long, gzip)]
+  assert(list.body.length >= 1400, `${list.body.length} bytes`)
+  assert.equal(gunzipSync(listPacked.rawPayload).toString(), list.body)
+  const tag = String(listPacked.headers.etag)
+  assert.notEqual(tag, list.headers.etag)
+  const again = await get(long, { ...gzip, 'if-none-match': tag })
+  assert.deepEqual([again.statusCode, again.body, again.headers['content-encoding']], [304, '', undefined])
+  assert.equal((await get(long, { 'if-none-match': tag })).statusCode, 200)
 })
