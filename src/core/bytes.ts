@@ -136,12 +136,15 @@ export class ByteReader {
   }
 }
 
+/** Any number for which no value of up to three bytes has the checksum of itself without its last byte. */
+const checksumSeed = 0x9747b28c
+
 /**
  * 32 bits over the bytes from `start` to `end`, by MurmurHash3's rounds: against torn and mixed-up values, not against
  * an adversary. (`zlib.crc32` is not in every Node that we support.)
  */
 export function checksum(bytes: Uint8Array, start = 0, end = bytes.length): number {
-  let h = end - start
+  let h = (end - start) ^ checksumSeed
   const whole = end - ((end - start) & 3)
   for (let i = start; i < whole; i += 4) {
     let k = bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24)
