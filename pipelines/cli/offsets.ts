@@ -6,7 +6,7 @@
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { print } from '../../src/core/terminal.ts'
-import { KafkaOffsets, type ResetTarget } from '../../src/log/kafka/kafkaOffsets.ts'
+import { groupOffsets, type ResetTarget, resetOffsets as resetGroup } from '../../src/log/kafka/kafkaOffsets.ts'
 import { runToChange, runToRead } from '../runs.ts'
 
 type Stage = 'ingest' | 'sequence' | 'train' | 'publish'
@@ -37,27 +37,18 @@ function groupsOf({ sources, topics }: Config): { stage: Stage; group: string; t
 
 export async function showOffsets(config: Config, { json }: { json?: boolean }): Promise<void> {
   const run = runToRead(checked(config)).name
-  const offsets = await KafkaOffsets.open(config.kafka, run)
-  try {
-    const stages = []
-    for (const { stage, group, topic } of groupsOf(config))
-      stages.push({ stage, topic, ...(await offsets.ofGroup(group, topic)) })
-    if (json === true) {
-      print(
-        `${JSON.stringify({ stages }, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value))}\n`
-      )
-      return
-    }
-    for (const { stage, topic, groupId, members, partitions } of stages) {
-      print(`${stage}: topic ${topic}, group ${groupId}, ${members} members\n`)
-      if (partitions.length === 0) print('  there is no such topic: `mtmi topics apply` creates it\n')
-      for (const { partition, start, next, end } of partitions)
-        print(
-          `  partition ${partition}: next ${next ?? '(none)'} of ${start} to ${end}, lag ${end - (next ?? start)}\n`
-        )
-    }
-  } finally {
-    await offsets.close()
+  const stages = []
+  for (const { stage, group, topic } of groupsOf(config))
+    stages.push({ stage, topic, ...(await groupOffsets(config.kafka, { group, run, topic })) })
+  if (json === true) {
+    print(`${JSON.stringify({ stages }, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value))}\n`)
+    return
+  }
+  for (const { stage, topic, groupId, members, partitions } of stages) {
+    print(`${stage}: topic ${topic}, group ${groupId}, ${members} members\n`)
+    if (partitions.length === 0) print('  there is no such topic: `mtmi topics apply` creates it\n')
+    for (const { partition, start, next, end } of partitions)
+      print(`  partition ${partition}: next ${next ?? '(none)'} of ${start} to ${end}, lag ${end - (next ?? start)}\n`)
   }
 }
 
@@ -77,16 +68,11 @@ export async function resetOffsets(
   const run = runToChange(config)
   const holder = stage === 'ingest' ? undefined : run.holder(stage)
   if (holder !== undefined) throw new ConfigError([`${holder} is running: stop it, then reset again`])
-  const offsets = await KafkaOffsets.open(config.kafka, run.name)
-  try {
-    const positions = await offsets.reset(chosen.group, chosen.topic, target)
-    const partitions = [...positions].map(([partition, next]) => ({ partition, next: String(next) }))
-    if (json === true) return print(`${JSON.stringify({ stage, topic: chosen.topic, partitions })}\n`)
-    for (const { partition, next } of partitions) print(`${chosen.topic}, partition ${partition}: next ${next}\n`)
-    print(`${effects[stage]}\n`)
-  } finally {
-    await offsets.close()
-  }
+  const positions = await resetGroup(config.kafka, { ...chosen, run: run.name }, target)
+  const partitions = [...positions].map(([partition, next]) => ({ partition, next: String(next) }))
+  if (json === true) return print(`${JSON.stringify({ stage, topic: chosen.topic, partitions })}\n`)
+  for (const { partition, next } of partitions) print(`${chosen.topic}, partition ${partition}: next ${next}\n`)
+  print(`${effects[stage]}\n`)
 }
 
 function targetOf(to: string): ResetTarget {

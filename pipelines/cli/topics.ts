@@ -4,7 +4,7 @@
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { print } from '../../src/core/terminal.ts'
-import { KafkaOffsets } from '../../src/log/kafka/kafkaOffsets.ts'
+import { groupOffsets } from '../../src/log/kafka/kafkaOffsets.ts'
 import { applyTopics, planTopics, type TopicPlan, wantedTopics } from '../../src/log/kafka/kafkaTopics.ts'
 import type { StageIo } from '../../src/log/stageIo.ts'
 import { repartition } from '../../src/sequence/repartition.ts'
@@ -65,29 +65,24 @@ export async function repartitionCommand(
 /** @throws ConfigError while stages run, or where one has not read what is not moved */
 async function checkUnread(config: Config, { log }: StageIo, run: string, skipUnread: boolean): Promise<void> {
   const { topics, sources } = config
-  const offsets = await KafkaOffsets.open(config.kafka, run)
-  try {
-    const groups = sources.map(({ topic }) => ({ group: 'mtmi-ingest', topic }))
-    for (const { group, topic } of [...groups, { group: 'mtmi-sequence', topic: topics.interactions }]) {
-      const { groupId, members } = await offsets.ofGroup(group, topic)
-      if (members > 0)
-        throw new ConfigError([`group ${groupId} has ${members} active members: stop all stages, then try again`])
-    }
-    for (const { stage, group, topic } of readers) {
-      const ends = await log.ends(topics[topic])
-      const { partitions } = await offsets.ofGroup(group, topics[topic])
-      const next = new Map(partitions.map((one) => [one.partition, one.next ?? 0n]))
-      const unread = [...ends].reduce(
-        (sum, [partition, end]) => sum + Math.max(0, Number(end - (next.get(partition) ?? 0n))),
-        0
-      )
-      if (unread > 0 && !skipUnread)
-        throw new ConfigError([
-          `${stage} has ${unread} records of ${topics[topic]} to read: start \`mtmi ${stage} --once\` first, or give --skip-unread: histories keep their events, but ${stage} does not read them`
-        ])
-    }
-  } finally {
-    await offsets.close()
+  const groups = sources.map(({ topic }) => ({ group: 'mtmi-ingest', topic }))
+  for (const { group, topic } of [...groups, { group: 'mtmi-sequence', topic: topics.interactions }]) {
+    const { groupId, members } = await groupOffsets(config.kafka, { group, run, topic })
+    if (members > 0)
+      throw new ConfigError([`group ${groupId} has ${members} active members: stop all stages, then try again`])
+  }
+  for (const { stage, group, topic } of readers) {
+    const ends = await log.ends(topics[topic])
+    const { partitions } = await groupOffsets(config.kafka, { group, run, topic: topics[topic] })
+    const next = new Map(partitions.map((one) => [one.partition, one.next ?? 0n]))
+    const unread = [...ends].reduce(
+      (sum, [partition, end]) => sum + Math.max(0, Number(end - (next.get(partition) ?? 0n))),
+      0
+    )
+    if (unread > 0 && !skipUnread)
+      throw new ConfigError([
+        `${stage} has ${unread} records of ${topics[topic]} to read: start \`mtmi ${stage} --once\` first, or give --skip-unread: histories keep their events, but ${stage} does not read them`
+      ])
   }
 }
 

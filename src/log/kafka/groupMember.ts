@@ -99,6 +99,11 @@ export class GroupMember {
     return this.#partitions
   }
 
+  /** Whether the partition has been this member's since `session` was read. */
+  has(partition: number, session: number): boolean {
+    return session === this.#session && this.#partitions?.includes(partition) === true
+  }
+
   /** For dashboards, and for readers without state of their own. A failure repeats work at most. */
   async commit(offsets: ReadonlyMap<number, bigint>): Promise<void> {
     const { topic, metadata } = this.#options

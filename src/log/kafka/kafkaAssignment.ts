@@ -22,26 +22,17 @@ export function assignPartitions(
   // Those who have most keep the odd ones.
   let odd = partitions.length % sorted.length
   const assigned = new Map<string, number[]>()
-  const rooms = new Map<string, number>()
   for (const { id, owned } of sorted) {
     const claims = owned.filter((partition) => free.has(partition))
-    const room = least + (odd > 0 && claims.length > least ? 1 : 0)
-    if (room > least) odd--
-    const kept = claims.slice(0, room)
+    const kept = claims.slice(0, odd > 0 ? least + 1 : least)
+    if (kept.length > least) odd--
     for (const partition of kept) free.delete(partition)
     assigned.set(id, kept)
-    rooms.set(id, room)
-  }
-  for (const { id } of sorted) {
-    if (odd === 0) break
-    if (rooms.get(id)! > least) continue
-    rooms.set(id, least + 1)
-    odd--
   }
   const left = [...free].sort((a, b) => a - b)
-  for (const { id } of sorted) {
-    const own = assigned.get(id)!
-    own.push(...left.splice(0, rooms.get(id)! - own.length))
+  for (const own of assigned.values()) {
+    const room = own.length > least ? 0 : least - own.length + (odd-- > 0 ? 1 : 0)
+    own.push(...left.splice(0, room))
     own.sort((a, b) => a - b)
   }
   return assigned

@@ -4,9 +4,10 @@ import { readFileSync } from 'node:fs'
 import net from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import tls from 'node:tls'
-import kafkajs, { type ISocketFactoryArgs, type Kafka, type KafkaConfig } from 'kafkajs'
+import kafkajs, { type Admin, type ISocketFactoryArgs, type Kafka, type KafkaConfig } from 'kafkajs'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { ConfigError, MtmiError, TooLargeError, UnavailableError } from '../../core/errors.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { LogHealth } from '../logHealth.ts'
 
 /** How long a command, or the start of a stage, waits: its user is looking on, or its supervisor starts it again. */
@@ -73,14 +74,8 @@ export function protocolErrorOf(error: unknown): string | undefined {
   return undefined
 }
 
-/** Errors that no retry can fix: rights, sizes, settings. */
+/** Errors that no retry can fix, besides those of rights, credentials and sizes. */
 const permanent = new Set([
-  'TOPIC_AUTHORIZATION_FAILED',
-  'GROUP_AUTHORIZATION_FAILED',
-  'CLUSTER_AUTHORIZATION_FAILED',
-  'TRANSACTIONAL_ID_AUTHORIZATION_FAILED',
-  'MESSAGE_TOO_LARGE',
-  'RECORD_LIST_TOO_LARGE',
   'INVALID_TOPIC_EXCEPTION',
   'INVALID_CONFIG',
   'INVALID_REQUEST',
@@ -89,18 +84,17 @@ const permanent = new Set([
   'INVALID_SESSION_TIMEOUT',
   'INCONSISTENT_GROUP_PROTOCOL',
   'POLICY_VIOLATION',
-  'UNSUPPORTED_VERSION',
-  'SASL_AUTHENTICATION_FAILED',
-  'ILLEGAL_SASL_STATE',
-  'UNSUPPORTED_SASL_MECHANISM'
+  'UNSUPPORTED_VERSION'
 ])
+/** Errors of the code: they are thrown as they are. */
+const bugs = new Set(['RangeError', 'TypeError', 'AssertionError', 'KafkaJSNotImplemented'])
 
 /** An error of kafkajs as one of ours. @param what was tried, with its values */
 export function kafkaError(error: unknown, what: string): unknown {
   const own = ownError(error)
   if (own !== undefined) return own
-  if (error instanceof RangeError || error instanceof TypeError) return error
   const { name, message } = error as Error
+  if (bugs.has(name)) return error
   const type = protocolErrorOf(error)
   if (isUnknownTopic(error))
     return new ConfigError([
@@ -122,15 +116,11 @@ export function kafkaError(error: unknown, what: string): unknown {
   return new UnavailableError(`${what}: ${type ?? name}: ${message}`, { cause: error })
 }
 
-/** Whether a later attempt may succeed. */
+/** Whether a later attempt may succeed. A topic that was just created is not known to every broker at once. */
 function isTransient(error: unknown): boolean {
-  const own = ownError(error)
-  if (own !== undefined) return own.canRetry
-  if (['RangeError', 'TypeError', 'AssertionError', 'KafkaJSNotImplemented'].includes((error as Error).name))
-    return false
-  if (isNamed(error, 'KafkaJSSASLAuthenticationError')) return false
-  const type = protocolErrorOf(error)
-  return type === undefined || !permanent.has(type)
+  if (ownError(error) === undefined && isUnknownTopic(error)) return true
+  const known = kafkaError(error, '')
+  return known instanceof MtmiError && known.canRetry
 }
 
 export function isUnknownTopic(error: unknown): boolean {
@@ -158,7 +148,7 @@ function causesOf(error: unknown): Error[] {
   return causes
 }
 
-/** A topic that was just created is not known to every broker at once; another one will not appear. */
+/** A topic that is still unknown then does not exist. */
 const unknownTopicMs = 5000
 
 export interface RetryLimits {
@@ -222,6 +212,38 @@ export async function retrying<T>(
     } catch (error) {
       await budget.backOff(error, what, limits.signal)
     }
+  }
+}
+
+/** @throws UnavailableError after `ms`, whatever `work` still tries: its later outcome is ignored */
+export async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = handledLater(
+    new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new UnavailableError(`${what}: no answer within ${ms} ms`)), ms)
+    })
+  )
+  try {
+    return await Promise.race([handledLater(work), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** For one look-up or change, with connections of its own. */
+export async function withAdmin<T>(
+  options: KafkaOptions,
+  what: string,
+  work: (admin: Admin) => Promise<T>
+): Promise<T> {
+  const admin = kafkaClient(options).admin()
+  try {
+    return await retrying(what, { retryMs: Math.min(options.retryMs, startRetryMsMax) }, async () => {
+      await admin.connect()
+      return work(admin)
+    })
+  } finally {
+    await admin.disconnect().catch(() => {}) // the outcome of the work counts; the sockets are closed either way
   }
 }
 

@@ -14,7 +14,7 @@ import { LogHealth } from '../logHealth.ts'
 import { compressionTypes, registerCompressionCodecs } from './compressionCodecs.ts'
 import { GroupMember, groupIdOf } from './groupMember.ts'
 import { kafkaClient, kafkaError, type RetryLimits } from './kafkaClient.ts'
-import { type GroupOffset, KafkaLookups, ownMetadata, type TopicRead } from './kafkaLookups.ts'
+import { KafkaLookups, ownMetadata, type TopicRead } from './kafkaLookups.ts'
 import { KafkaProducer } from './kafkaProducer.ts'
 import { TopicReader } from './topicReader.ts'
 
@@ -52,13 +52,10 @@ export class KafkaLog implements EventLog {
   #isClosed = false
 
   /** Tests the codecs, and that the brokers answer. @throws ConfigError; UnavailableError if they do not */
-  static async open(
-    options: KafkaOptions,
-    clock: Clock,
-    { health = new LogHealth(clock, () => {}), run = 'live', clientId = options.clientId }: KafkaLogContext = {}
-  ): Promise<KafkaLog> {
+  static async open(options: KafkaOptions, clock: Clock, context: KafkaLogContext = {}): Promise<KafkaLog> {
     await registerCompressionCodecs()
-    const log = new KafkaLog(options, clock, health, { run, clientId })
+    const defaults = { health: new LogHealth(clock, () => {}), run: 'live', clientId: options.clientId }
+    const log = new KafkaLog(options, clock, { ...defaults, ...context })
     try {
       await log.#lookups.connect()
     } catch (error) {
@@ -68,12 +65,7 @@ export class KafkaLog implements EventLog {
     return log
   }
 
-  private constructor(
-    options: KafkaOptions,
-    clock: Clock,
-    health: LogHealth,
-    { run, clientId }: { readonly run: string; readonly clientId: string }
-  ) {
+  private constructor(options: KafkaOptions, clock: Clock, { health, run, clientId }: Required<KafkaLogContext>) {
     this.#clock = clock
     this.#run = run
     this.#clientId = clientId
@@ -116,9 +108,7 @@ export class KafkaLog implements EventLog {
     try {
       read = await this.#begin(reader, options)
       this.#reads.add(read)
-      yield* options.group === undefined
-        ? this.#readAll(reader, read, options, stop.signal)
-        : this.#readShare(reader, read, options, stop.signal)
+      yield* this.#follow(reader, read, options, stop.signal)
     } catch (error) {
       if (!stop.signal.aborted) throw kafkaError(error, `reading ${topic}`)
     } finally {
@@ -165,58 +155,15 @@ export class KafkaLog implements EventLog {
     await this.#lookups.close()
   }
 
-  /** All partitions, without sharing them. */
-  async *#readAll(
+  /** All partitions, or those that the group assigns to this member. */
+  async *#follow(
     reader: TopicReader,
-    { topic, topicId, groupId, processed }: TopicRead,
+    read: TopicRead,
     { resume, untilEnd }: ReadOptions,
     signal: AbortSignal
   ): AsyncGenerator<LogEvent, void, undefined> {
-    await reader.ready(signal)
-    const shown = groupId === undefined ? undefined : await this.#lookups.committed(groupId, topic, topicId)
-    const begun = new Set<number>()
-    let ends: ReadonlyMap<number, bigint> | undefined
-    while (!signal.aborted) {
-      const added = reader.partitions.filter((partition) => !begun.has(partition))
-      if (added.length > 0) {
-        for (const partition of added) begun.add(partition)
-        yield { kind: 'assigned', partitions: added }
-        const wanted = new Map<number, bigint>()
-        for (const partition of added)
-          if (!signal.aborted) wanted.set(partition, await resumed(resume, partition, shown?.get(partition)))
-        if (signal.aborted) return
-        const positions = await this.#lookups.positions(topic, wanted)
-        for (const [partition, position] of positions) processed.set(partition, position)
-        reader.begin(positions)
-        if (untilEnd === true) ends ??= await this.#lookups.stableEnds(topic)
-        continue
-      }
-      const event = nextEvent(reader, ends)
-      if (event === 'end') return
-      if (event === undefined) {
-        await reader.next(signal)
-        continue
-      }
-      yield event
-      // The caller asks for more: it has processed what it got.
-      if (event.kind === 'records') processed.set(event.partition, event.records.at(-1)!.offset + 1n)
-    }
-  }
-
-  /** The partitions that the group assigns to this member. */
-  async *#readShare(
-    reader: TopicReader,
-    { topic, topicId, groupId = '', processed }: TopicRead,
-    { resume, untilEnd }: ReadOptions,
-    signal: AbortSignal
-  ): AsyncGenerator<LogEvent, void, undefined> {
-    const { sessionTimeoutMs } = this.#options
-    const member = new GroupMember({
-      ...{ kafka: this.#kafka, topic, groupId, metadata: ownMetadata(topicId) },
-      ...{ sessionTimeoutMs, limits: this.#limits },
-      offsets: () => processed,
-      onChange: () => reader.wake()
-    })
+    const { topic, processed } = read
+    const member = read.isAlone ? undefined : this.#join(reader, read)
     const owned = new Set<number>()
     let hasJoined = false
     let session = 0
@@ -225,10 +172,9 @@ export class KafkaLog implements EventLog {
     try {
       await reader.ready(signal)
       while (!signal.aborted) {
-        const assigned = member.partitions
-        const isRemoved = member.session !== session
-        session = member.session
-        const lost = [...owned].filter((partition) => isRemoved || assigned?.includes(partition) === false)
+        const assigned = member === undefined ? reader.partitions : member.partitions
+        const lost = member === undefined ? [] : [...owned].filter((partition) => !member.has(partition, session))
+        session = member?.session ?? 0
         if (lost.length > 0) {
           reader.end(lost)
           yield { kind: 'revoked', partitions: lost }
@@ -236,7 +182,7 @@ export class KafkaLog implements EventLog {
             owned.delete(partition)
             processed.delete(partition)
           }
-          await reader.quiet(sessionTimeoutMs)
+          await reader.quiet(this.#options.sessionTimeoutMs)
           continue
         }
         const added = assigned?.filter((partition) => !owned.has(partition)) ?? []
@@ -244,15 +190,12 @@ export class KafkaLog implements EventLog {
           hasJoined = true
           for (const partition of added) owned.add(partition)
           yield { kind: 'assigned', partitions: added }
-          const committed = await this.#lookups.committed(groupId, topic, topicId)
-          const wanted = new Map<number, bigint>()
-          for (const partition of added)
-            if (!signal.aborted && member.partitions?.includes(partition) === true)
-              wanted.set(partition, await resumed(resume, partition, committed.get(partition)))
+          const isOwned = (partition: number) =>
+            !signal.aborted && (member === undefined || member.has(partition, session))
+          const positions = await this.#positions(read, resume, added, isOwned)
           if (signal.aborted) break
-          const positions = await this.#lookups.positions(topic, wanted)
-          reader.begin(positions)
           for (const [partition, position] of positions) processed.set(partition, position)
+          reader.begin(positions)
           if (untilEnd === true) ends = new Map([...(await this.#lookups.stableEnds(topic)), ...(ends ?? [])])
           continue
         }
@@ -263,16 +206,44 @@ export class KafkaLog implements EventLog {
           continue
         }
         yield event
+        // The caller asks for more: it has processed what it got.
         if (event.kind === 'records') processed.set(event.partition, event.records.at(-1)!.offset + 1n)
         if (performance.now() - hintedMs < hintIntervalMs) continue
         hintedMs = performance.now()
-        void member.commit(processed)
+        void member?.commit(processed)
       }
-      await member.commit(processed)
-      if (owned.size > 0) yield { kind: 'revoked', partitions: [...owned].sort((a, b) => a - b) }
+      await member?.commit(processed)
+      if (member !== undefined && owned.size > 0)
+        yield { kind: 'revoked', partitions: [...owned].sort((a, b) => a - b) }
     } finally {
-      await member.leave()
+      await member?.leave()
     }
+  }
+
+  #join(reader: TopicReader, { topic, topicId, groupId = '', processed }: TopicRead): GroupMember {
+    return new GroupMember({
+      ...{ kafka: this.#kafka, topic, groupId, metadata: ownMetadata(topicId), limits: this.#limits },
+      sessionTimeoutMs: this.#options.sessionTimeoutMs,
+      offsets: () => processed,
+      onChange: () => reader.wake()
+    })
+  }
+
+  /** Where the caller resumes, of those partitions that are still owned when their turn comes. */
+  async #positions(
+    { topic, topicId, groupId }: TopicRead,
+    resume: ReadOptions['resume'],
+    partitions: readonly number[],
+    isOwned: (partition: number) => boolean
+  ): Promise<Map<number, bigint>> {
+    const committed = groupId === undefined ? undefined : await this.#lookups.committed(groupId, topic, topicId)
+    const wanted = new Map<number, bigint>()
+    for (const partition of partitions) {
+      if (!isOwned(partition)) continue
+      const known = committed?.get(partition)
+      wanted.set(partition, await resume(partition, known?.offset, known?.isReset === true ? known.offset : undefined))
+    }
+    return this.#lookups.positions(topic, wanted)
   }
 
   #producer(key: string, transactionalId?: string): KafkaProducer {
@@ -315,10 +286,6 @@ export class KafkaLog implements EventLog {
     this.#readers.delete(reader)
     await reader.close()
   }
-}
-
-function resumed(resume: ReadOptions['resume'], partition: number, known: GroupOffset | undefined): Promise<bigint> {
-  return resume(partition, known?.offset, known?.isReset === true ? known.offset : undefined)
 }
 
 function nextEvent(

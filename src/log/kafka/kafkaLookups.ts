@@ -107,7 +107,7 @@ export class KafkaLookups {
   /** One past the last committed record, by partition. */
   recordEnds(topic: string): Promise<Offsets> {
     return this.#inTurn(`looking up the ends of ${topic}`, async () => {
-      const ends = await logOffsets(this.#cluster, topic, await partitionsOf(this.#cluster, topic), 'end')
+      const ends = await logOffsets(this.#cluster, topic, 'end')
       const found: Offsets = new Map()
       for (const [partition, end] of ends) {
         const key = `${topic}/${partition}`
@@ -122,9 +122,7 @@ export class KafkaLookups {
 
   /** Where committed records and markers end, by partition. */
   stableEnds(topic: string): Promise<Map<number, bigint>> {
-    return this.#inTurn(`looking up the ends of ${topic}`, async () =>
-      logOffsets(this.#cluster, topic, await partitionsOf(this.#cluster, topic), 'end')
-    )
+    return this.#offsets(topic, 'end')
   }
 
   /** What a group has committed for this very topic, by partition; empty if it never did. */
@@ -149,12 +147,11 @@ export class KafkaLookups {
    */
   async positions(topic: string, wanted: ReadonlyMap<number, bigint>): Promise<Map<number, bigint>> {
     if (wanted.size === 0) return new Map()
-    const [ends, starts] = [await this.stableEnds(topic), await this.#logStarts(topic)]
+    const [ends, starts] = [await this.stableEnds(topic), await this.#offsets(topic, 'start')]
     const positions = new Map<number, bigint>()
     for (const [partition, position] of wanted) {
-      const [start, end] = [starts.get(partition) ?? 0n, ends.get(partition) ?? 0n]
-      if (position > end)
-        throw newTopic(topic, `partition ${partition} ends at ${end}, before the stored offset ${position}`)
+      const start = starts.get(partition) ?? 0n
+      checkEnd(topic, partition, position, ends)
       if (position > 0n && position < start) this.#gap({ topic, partition, from: position, to: start })
       positions.set(partition, position < start ? start : position)
     }
@@ -166,12 +163,7 @@ export class KafkaLookups {
    * where `kafka.onGap` is `stop`
    */
   async checkJump(topic: string, partition: number, position: bigint, first: bigint): Promise<void> {
-    if (first < position) {
-      const end = (await this.stableEnds(topic)).get(partition) ?? 0n
-      if (end < position)
-        throw newTopic(topic, `partition ${partition} ends at ${end}, before the stored offset ${position}`)
-      return
-    }
+    if (first < position) return checkEnd(topic, partition, position, await this.stableEnds(topic))
     this.#jumps.push({ topic, partition, from: position, to: first })
     const lookedMs = this.#jumpsLookedMs.get(topic) ?? Number.NEGATIVE_INFINITY
     if (this.#options.onGap === 'continue' && performance.now() - lookedMs < jumpsIntervalMs) return
@@ -184,7 +176,7 @@ export class KafkaLookups {
     const jumps = this.#jumps.filter((jump) => jump.topic === topic)
     if (jumps.length === 0) return
     this.#jumps = this.#jumps.filter((jump) => jump.topic !== topic)
-    const starts = await this.#logStarts(topic)
+    const starts = await this.#offsets(topic, 'start')
     for (const jump of jumps) if ((starts.get(jump.partition) ?? 0n) > jump.from) this.#gap(jump)
   }
 
@@ -218,10 +210,8 @@ export class KafkaLookups {
     const committed =
       groupId === undefined ? new Map<number, GroupOffset>() : await this.committed(groupId, topic, topicId)
     const stable = await this.stableEnds(topic)
-    const starts = await this.#logStarts(topic)
-    const highs = await this.#inTurn(`looking up the high watermarks of ${topic}`, async () =>
-      logOffsets(this.#uncommitted, topic, await partitionsOf(this.#uncommitted, topic), 'end')
-    )
+    const starts = await this.#offsets(topic, 'start')
+    const highs = await this.#offsets(topic, 'end', this.#uncommitted)
     return [...highs].map(([partition, end]) => {
       const next = processed.get(partition) ?? committed.get(partition)?.offset ?? starts.get(partition) ?? 0n
       const key = `${topic}/${partition}`
@@ -245,10 +235,8 @@ export class KafkaLookups {
     await this.#inTurn(what, () => commitPosition(this.#cluster, group, processed), { retryMs: commitRetryMs })
   }
 
-  #logStarts(topic: string): Promise<ReadonlyMap<number, bigint>> {
-    return this.#inTurn(`looking up the start of ${topic}`, async () =>
-      logOffsets(this.#cluster, topic, await partitionsOf(this.#cluster, topic), 'start')
-    )
+  #offsets(topic: string, which: 'start' | 'end', cluster = this.#cluster): Promise<Map<number, bigint>> {
+    return this.#inTurn(`looking up the ${which} of ${topic}`, () => logOffsets(cluster, topic, which))
   }
 
   #gap(gap: LogGap): void {
@@ -281,6 +269,13 @@ export class KafkaLookups {
     this.#last = turn.catch(() => {}) // the caller of this turn gets the error
     return turn
   }
+}
+
+/** @throws CorruptError for a position beyond the end: the topic was created again */
+function checkEnd(topic: string, partition: number, position: bigint, ends: ReadonlyMap<number, bigint>): void {
+  const end = ends.get(partition) ?? 0n
+  if (end < position)
+    throw newTopic(topic, `partition ${partition} ends at ${end}, before the stored offset ${position}`)
 }
 
 /** Beside each offset that a stage commits: which topic it is of. */

@@ -4,7 +4,7 @@ import type { Admin } from 'kafkajs'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { ConfigError } from '../../core/errors.ts'
 import { groupIdOf } from './groupMember.ts'
-import { isUnknownTopic, kafkaClient, kafkaError, retrying, startRetryMsMax } from './kafkaClient.ts'
+import { isUnknownTopic, withAdmin } from './kafkaClient.ts'
 
 export type ResetTarget = 'earliest' | 'latest' | { readonly timeMs: number }
 
@@ -21,65 +21,57 @@ interface GroupOffsets {
   }[]
 }
 
-export class KafkaOffsets {
-  readonly #admin: Admin
-  readonly #clientId: string
-  readonly #run: string
+/** Which group of a run, and the topic that it reads. */
+export interface GroupTopic {
+  readonly group: string
+  readonly run: string
+  readonly topic: string
+}
 
-  /** @throws UnavailableError if no broker answers */
-  static async open(options: KafkaOptions, run: string): Promise<KafkaOffsets> {
-    const admin = kafkaClient(options).admin()
-    const limits = { retryMs: Math.min(options.retryMs, startRetryMsMax) }
-    await retrying(`connecting to ${options.brokers.join(', ')}`, limits, () => admin.connect())
-    return new KafkaOffsets(admin, options.clientId, run)
-  }
-
-  private constructor(admin: Admin, clientId: string, run: string) {
-    this.#admin = admin
-    this.#clientId = clientId
-    this.#run = run
-  }
-
-  async ofGroup(group: string, topic: string): Promise<GroupOffsets> {
-    const groupId = groupIdOf(this.#clientId, group, this.#run, topic)
-    const offsets = await this.#admin.fetchTopicOffsets(topic).catch((error: unknown) => {
+/** @throws UnavailableError if no broker answers */
+export function groupOffsets(options: KafkaOptions, { group, run, topic }: GroupTopic): Promise<GroupOffsets> {
+  const groupId = groupIdOf(options.clientId, group, run, topic)
+  return withAdmin(options, `looking up the offsets of group ${groupId}`, async (admin) => {
+    const offsets = await admin.fetchTopicOffsets(topic).catch((error: unknown) => {
       if (isUnknownTopic(error)) return undefined
-      throw kafkaError(error, `looking up topic ${topic}`)
+      throw error
     })
     if (offsets === undefined) return { groupId, members: 0, partitions: [] }
-    const [committed] = await this.#admin.fetchOffsets({ groupId, topics: [topic] })
+    const [committed] = await admin.fetchOffsets({ groupId, topics: [topic] })
     const partitions = offsets.map(({ partition, low, high }) => {
       const found = committed?.partitions.find((one) => one.partition === partition)
       const next = found === undefined || BigInt(found.offset) < 0n ? undefined : BigInt(found.offset)
       return { partition, start: BigInt(low), next, end: BigInt(high) }
     })
-    return { groupId, members: await this.#members(groupId), partitions }
-  }
+    return { groupId, members: await membersOf(admin, groupId), partitions }
+  })
+}
 
-  /** @returns the next offset by partition @throws ConfigError while members are active */
-  async reset(group: string, topic: string, target: ResetTarget): Promise<Map<number, bigint>> {
-    const groupId = groupIdOf(this.#clientId, group, this.#run, topic)
-    const members = await this.#members(groupId)
+/** @returns the next offset by partition @throws ConfigError while members are active */
+export function resetOffsets(
+  options: KafkaOptions,
+  { group, run, topic }: GroupTopic,
+  target: ResetTarget
+): Promise<Map<number, bigint>> {
+  const groupId = groupIdOf(options.clientId, group, run, topic)
+  return withAdmin(options, `resetting the offsets of group ${groupId}`, async (admin) => {
+    const members = await membersOf(admin, groupId)
     if (members > 0)
       throw new ConfigError([`group ${groupId} has ${members} active members: stop its processes, then reset again`])
     const offsets =
       typeof target === 'object'
-        ? await this.#admin.fetchTopicOffsetsByTimestamp(topic, target.timeMs)
-        : (await this.#admin.fetchTopicOffsets(topic)).map(({ partition, low, high }) => ({
+        ? await admin.fetchTopicOffsetsByTimestamp(topic, target.timeMs)
+        : (await admin.fetchTopicOffsets(topic)).map(({ partition, low, high }) => ({
             partition,
             offset: target === 'earliest' ? low : high
           }))
     const partitions = offsets.map(({ partition, offset }) => ({ partition, offset }))
-    await this.#admin.setOffsets({ groupId, topic, partitions })
+    await admin.setOffsets({ groupId, topic, partitions })
     return new Map(partitions.map(({ partition, offset }) => [partition, BigInt(offset)]))
-  }
+  })
+}
 
-  async close(): Promise<void> {
-    await this.#admin.disconnect()
-  }
-
-  async #members(groupId: string): Promise<number> {
-    const { groups } = await this.#admin.describeGroups([groupId])
-    return groups[0]?.members.length ?? 0
-  }
+async function membersOf(admin: Admin, groupId: string): Promise<number> {
+  const { groups } = await admin.describeGroups([groupId])
+  return groups[0]?.members.length ?? 0
 }

@@ -12,7 +12,7 @@ import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { NewRecord } from '../eventLog.ts'
 import { partitionOf } from '../partitioner.ts'
-import { kafkaError, protocolErrorOf, RetryBudget, type RetryLimits, retrying } from './kafkaClient.ts'
+import { kafkaError, protocolErrorOf, RetryBudget, type RetryLimits, retrying, within } from './kafkaClient.ts'
 
 interface KafkaProducerOptions {
   /** A client that makes no connection once `signal` is aborted, and repeats its requests for `retryMs`. */
@@ -86,17 +86,18 @@ export class KafkaProducer {
 
   async #append(topic: string, records: readonly NewRecord[]): Promise<void> {
     if (this.#refusal !== undefined) throw this.#refusal
-    const { transactionalId, partitionsOf } = this.#options
+    const { transactionalId, partitionsOf, limits } = this.#options
     const what = `appending ${records.length} records to ${topic}${transactionalId === undefined ? '' : ` as ${transactionalId}`}`
     const producer = await this.#connect()
     let rounds: PartitionMessage[][] = []
     try {
       rounds = this.#rounds(topic, records, await partitionsOf(topic))
-      await this.#withinBudget(what, async () => {
+      const write = async () => {
         const transaction = transactionalId === undefined ? undefined : await producer.transaction()
         for (const round of rounds) await this.#send(transaction?.send ?? producer.send, topic, round)
         await transaction?.commit()
-      })
+      }
+      await within(limits.retryMs, what, write())
     } catch (error) {
       await this.#discard()
       const known = kafkaError(error, what)
@@ -138,36 +139,19 @@ export class KafkaProducer {
     })
     const connected = { producer, closed }
     try {
-      await this.#withinBudget(
-        transactionalId === undefined ? 'getting a producer id' : `claiming the transactional id ${transactionalId}`,
-        () =>
-          retrying('getting a producer id', limits, async () => {
-            await producer.connect()
-            if (transactionalId !== undefined) await (await producer.transaction()).abort()
-          })
-      )
+      const what =
+        transactionalId === undefined ? 'getting a producer id' : `claiming the transactional id ${transactionalId}`
+      const claim = async () => {
+        await producer.connect()
+        if (transactionalId !== undefined) await (await producer.transaction()).abort()
+      }
+      await within(limits.retryMs, what, retrying(what, limits, claim))
     } catch (error) {
       await disconnect(connected)
       throw error
     }
     this.#connected = connected
     return producer
-  }
-
-  /** @throws UnavailableError after `retryMs`, whatever kafkajs still tries */
-  async #withinBudget<T>(what: string, work: () => Promise<T>): Promise<T> {
-    const { retryMs } = this.#options.limits
-    let timer: NodeJS.Timeout | undefined
-    const late = handledLater(
-      new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new UnavailableError(`${what}: no answer within ${retryMs} ms`)), retryMs)
-      })
-    )
-    try {
-      return await Promise.race([handledLater(work()), late])
-    } finally {
-      clearTimeout(timer)
-    }
   }
 
   async #discard(): Promise<void> {

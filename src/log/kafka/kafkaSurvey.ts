@@ -5,14 +5,11 @@
 // beyond the end, a batch without records, a heartbeat of a member that is none, a transaction of a producer that is
 // none. Nothing is read, written or joined.
 
-import { setTimeout as after } from 'node:timers'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { KafkaOptions } from '../../core/config/config.ts'
-import { UnavailableError } from '../../core/errors.ts'
-import { handledLater } from '../../core/promises.ts'
 import { groupIdOf } from './groupMember.ts'
-import { kafkaClient, kafkaError, protocolErrorOf } from './kafkaClient.ts'
-import { type Broker, type Cluster, findCoordinator, openCluster } from './kafkajsInternals.ts'
+import { kafkaClient, kafkaError, protocolErrorOf, within } from './kafkaClient.ts'
+import { type Cluster, findCoordinator, leaderOf, openCluster, partitionsOf } from './kafkajsInternals.ts'
 
 interface SurveyedBroker {
   readonly nodeId: number
@@ -53,7 +50,7 @@ export class KafkaSurvey {
     )
     const what = `connecting to ${options.brokers.join(', ')}`
     try {
-      await within(withinMs, `${what}: no answer within ${withinMs} ms`, cluster.connect())
+      await within(withinMs, what, cluster.connect())
     } catch (error) {
       await cluster.disconnect().catch(() => {}) // the error that is thrown below says more
       throw kafkaError(error, what)
@@ -100,7 +97,7 @@ export class KafkaSurvey {
 
   mayRead(topic: string): Promise<Right> {
     return this.#may(`reading ${topic}`, async () => {
-      const leader = await this.#leader(topic)
+      const leader = await leaderOf(this.#cluster, topic, 0)
       const partitions = [{ partition: 0, fetchOffset: beyondEveryEnd, maxBytes: 1 }]
       await leader.fetch({
         replicaId: -1,
@@ -115,7 +112,7 @@ export class KafkaSurvey {
 
   mayWrite(topic: string): Promise<Right> {
     return this.#may(`writing to ${topic}`, async () => {
-      const leader = await this.#leader(topic)
+      const leader = await leaderOf(this.#cluster, topic, 0)
       const topicData = [{ topic, partitions: [{ partition: 0, firstSequence: 0, messages: [] }] }]
       await leader.produce({ acks: -1, ...nobody, topicData } as never)
     })
@@ -140,10 +137,7 @@ export class KafkaSurvey {
 
   /** Whether the brokers have stamped a record of the topic with a time at or after `timeMs`. */
   async hasRecordsSince(topic: string, timeMs: number): Promise<boolean> {
-    await this.#target(topic)
-    const partitions = this.#cluster
-      .findTopicPartitionMetadata(topic)
-      .map(({ partitionId }) => ({ partition: partitionId }))
+    const partitions = (await partitionsOf(this.#cluster, topic)).map((partition) => ({ partition }))
     const found = await this.#cluster.fetchTopicsOffset([{ topic, partitions, fromTimestamp: timeMs }])
     return found.some((one) => one.partitions.some(({ offset }) => BigInt(offset) >= 0n))
   }
@@ -168,18 +162,6 @@ export class KafkaSurvey {
     }
   }
 
-  async #leader(topic: string): Promise<Broker> {
-    await this.#target(topic)
-    const nodeId = Object.keys(this.#cluster.findLeaderForPartitions(topic, [0]))[0]
-    if (nodeId === undefined) throw new UnavailableError(`nobody leads partition 0 of ${topic}`)
-    return this.#cluster.findBroker({ nodeId })
-  }
-
-  async #target(topic: string): Promise<void> {
-    await this.#cluster.addTargetTopic(topic)
-    await this.#cluster.refreshMetadataIfNecessary()
-  }
-
   async #metadata(topics: readonly string[]): Promise<Metadata> {
     return (this.#cluster as unknown as { metadata(of: { topics: readonly string[] }): Promise<Metadata> }).metadata({
       topics
@@ -190,20 +172,4 @@ export class KafkaSurvey {
 interface Metadata {
   readonly brokers: readonly { readonly nodeId: number; readonly host: string; readonly port: number }[]
   readonly topicMetadata: readonly { readonly topic: string; readonly partitionMetadata: readonly unknown[] }[]
-}
-
-/** @throws UnavailableError with these words after that time; what `work` does then is nobody's concern */
-async function within<T>(ms: number, words: string, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = handledLater(
-    new Promise<never>((_, reject) => {
-      timer = after(() => reject(new UnavailableError(words)), ms)
-    })
-  )
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-    void handledLater(work)
-  }
 }

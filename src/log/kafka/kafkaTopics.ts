@@ -5,7 +5,7 @@ import kafkajs, { type Admin } from 'kafkajs'
 import type { Config, KafkaOptions } from '../../core/config/config.ts'
 import { own, setOwn } from '../../core/own.ts'
 import { deadLetterTopic } from '../deadLetter.ts'
-import { kafkaClient, retrying, startRetryMsMax } from './kafkaClient.ts'
+import { withAdmin } from './kafkaClient.ts'
 
 interface WantedTopic {
   readonly topic: string
@@ -63,18 +63,13 @@ export function wantedTopics({ topics, sources }: Pick<Config, 'topics' | 'sourc
     },
     // Each record is an example that a trainer may still have to learn.
     { topic: topics.userSequences, partitions, settings: compacted(topics.minCompactionLagMs) },
-    { topic: topics.modelUpdates, partitions: 1, settings: compacted(modelUpdatesLagMs) },
-    { topic: `${topics.interactions}.${app}.late`, partitions: 1, settings: kept }
+    { topic: topics.modelUpdates, partitions: 1, settings: compacted(modelUpdatesLagMs) }
   ]
-  const read = [
-    topics.interactions,
-    topics.items,
-    topics.userSequences,
-    topics.modelUpdates,
-    ...sources.map(({ topic }) => topic)
+  const deadLetters = [...wanted, ...sources].map(({ topic }) => deadLetterTopic(topic, app))
+  return [
+    ...wanted,
+    ...[`${topics.interactions}.${app}.late`, ...deadLetters].map((topic) => ({ topic, partitions: 1, settings: kept }))
   ]
-  for (const topic of read) wanted.push({ topic: deadLetterTopic(topic, app), partitions: 1, settings: kept })
-  return wanted
 }
 
 /** What there is against what is wanted; nothing is changed. */
@@ -94,29 +89,32 @@ export function applyTopics(options: KafkaOptions, wanted: readonly WantedTopic[
           topic,
           numPartitions: partitions,
           replicationFactor: options.replicationFactor === 0 ? -1 : options.replicationFactor,
-          configEntries: Object.entries(settings).map(([name, value]) => ({ name, value }))
+          configEntries: entriesOf(settings)
         }))
       })
     }
-    for (const { topic, action, settings } of plans) {
-      if (action !== 'change') continue
+    const changed = plans.filter(({ action }) => action === 'change')
+    if (changed.length > 0) {
       // The request replaces everything that was set on the topic: what somebody else has set goes along.
-      const found = await describe(admin, [topic])
-      const all = { ...found.get(topic)?.set, ...settings }
+      const found = await describe(
+        admin,
+        changed.map(({ topic }) => topic)
+      )
       await admin.alterConfigs({
         validateOnly: false,
-        resources: [
-          {
-            type: kafkajs.ConfigResourceTypes.TOPIC,
-            name: topic,
-            configEntries: Object.entries(all).map(([name, value]) => ({ name, value }))
-          }
-        ]
+        resources: changed.map(({ topic, settings }) => ({
+          type: kafkajs.ConfigResourceTypes.TOPIC,
+          name: topic,
+          configEntries: entriesOf({ ...found.get(topic)?.set, ...settings })
+        }))
       })
     }
     return plans
   })
 }
+
+const entriesOf = (settings: Readonly<Record<string, string>>) =>
+  Object.entries(settings).map(([name, value]) => ({ name, value }))
 
 /** @param found by setting; undefined: there is no such topic */
 export function compareTopic(
@@ -181,16 +179,4 @@ async function describe(
       return [resourceName, { all, set }]
     })
   )
-}
-
-async function withAdmin<T>(options: KafkaOptions, what: string, work: (admin: Admin) => Promise<T>): Promise<T> {
-  const admin = kafkaClient(options).admin()
-  try {
-    return await retrying(what, { retryMs: Math.min(options.retryMs, startRetryMsMax) }, async () => {
-      await admin.connect()
-      return work(admin)
-    })
-  } finally {
-    await admin.disconnect().catch(() => {}) // the outcome of the work counts; the sockets are closed either way
-  }
 }

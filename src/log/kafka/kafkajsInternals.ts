@@ -118,19 +118,25 @@ export async function partitionsOf(cluster: Cluster, topic: string): Promise<num
   return partitions.sort((a, b) => a - b)
 }
 
-/** The first offset, or the end: what that is, `openCluster` was told. */
+/** By partition the first offset, or the end: what that is, `openCluster` was told. */
 export async function logOffsets(
   cluster: Cluster,
   topic: string,
-  partitions: readonly number[],
   which: 'start' | 'end'
 ): Promise<Map<number, bigint>> {
-  const asked = partitions.map((partition) => ({ partition }))
-  const [found] = await cluster.fetchTopicsOffset([{ topic, partitions: asked, fromBeginning: which === 'start' }])
+  const partitions = (await partitionsOf(cluster, topic)).map((partition) => ({ partition }))
+  const [found] = await cluster.fetchTopicsOffset([{ topic, partitions, fromBeginning: which === 'start' }])
   const offsets = new Map((found?.partitions ?? []).map(({ partition, offset }) => [partition, BigInt(offset)]))
-  if (partitions.some((partition) => !offsets.has(partition)))
+  if (partitions.some(({ partition }) => !offsets.has(partition)))
     throw new UnavailableError(`the brokers did not return the offsets of every partition of ${topic}`)
   return offsets
+}
+
+export async function leaderOf(cluster: Cluster, topic: string, partition: number): Promise<Broker> {
+  await partitionsOf(cluster, topic)
+  const [nodeId] = Object.keys(cluster.findLeaderForPartitions(topic, [partition]))
+  if (nodeId === undefined) throw new UnavailableError(`partition ${partition} of ${topic} has no leader`)
+  return cluster.findBroker({ nodeId })
 }
 
 interface FetchedMessage {
@@ -144,9 +150,7 @@ const stepsMax = 64
 
 /** One past the last committed record before `end`, the last stable offset: markers of transactions do not count. */
 export async function recordEnd(cluster: Cluster, topic: string, partition: number, end: bigint): Promise<bigint> {
-  const [nodeId] = Object.keys(cluster.findLeaderForPartitions(topic, [partition]))
-  if (nodeId === undefined) return end
-  const broker = await cluster.findBroker({ nodeId })
+  const broker = await leaderOf(cluster, topic, partition)
   let at = end - 1n
   // A batch comes whole, however few bytes are asked for; a marker is a batch of its own.
   for (let step = 0; at >= 0n && step < stepsMax; step++) {
