@@ -11,7 +11,7 @@
 //   3. Linux x64: libtensorflow out of the `tensorflow-cpu` 2.13.1 wheel and a g++ compile of the two binding files,
 //      cached in MTMI_CACHE (default $XDG_CACHE_HOME/mtmi-stream or ~/.cache/mtmi-stream), so a second clone pays
 //      nothing. Where none of them works, a warning says what was tried: the pipeline then runs on the WASM backend,
-//      about ten times slower. That is remembered, and not tried again until somebody asks for it.
+//      about ten times slower. That is remembered, and not tried again until it is requested.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
@@ -78,7 +78,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) setUp({ asked: !process.
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The installed package has no lock file: whoever installed it has seen to its dependencies. */
+/** The installed package has no lock file: its dependencies were installed with it. */
 function dependenciesAreThere() {
   const lock = path.join(root, 'package-lock.json')
   const stamp = path.join(root, 'node_modules', '.mtmi-lock')

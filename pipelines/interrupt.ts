@@ -1,4 +1,4 @@
-// Ctrl-C and SIGTERM: the first asks for an orderly end, the second does not wait for it.
+// Ctrl-C and SIGTERM: the first requests an orderly end, the second does not wait for it.
 
 export function untilInterrupted(): Promise<void> {
   return new Promise((resolve) => {

@@ -81,7 +81,7 @@ export async function runOneProcess(process: OneProcess, options: OneProcessOpti
 function addressLine(url: string, { serve }: Config): string {
   if (!serve.console) return `HTTP: ${url}`
   const isClosed = [serve.readToken, serve.eventsToken, serve.adminToken].some((token) => token.length > 0)
-  return `console: ${url}/${isClosed ? ' (asks for a token: serve.adminToken)' : ''}`
+  return `console: ${url}/${isClosed ? ' (requires a token: serve.adminToken)' : ''}`
 }
 
 class StartedRun {
@@ -135,7 +135,7 @@ class StartedRun {
       this.#topics?.close()
       await pipeline.close()
       if (isInterrupted && report === undefined) {
-        note(['interrupted before the report: the same command goes on from here. So far:', ...accounts].join('\n  '))
+        note(['interrupted before the report: the same command continues from here. So far:', ...accounts].join('\n  '))
         if (this.#options.once) process.exitCode = 130
       }
     }
@@ -225,7 +225,7 @@ class StartedRun {
     }
   }
 
-  /** @throws MtmiError where nothing was learned, and nothing more will come: status 65 */
+  /** @throws MtmiError where nothing was trained on, and nothing more will come: status 65 */
   #print(report: RunReport): void {
     const { json, once } = this.#options
     const nothing = report.examplesLearned === 0

@@ -77,7 +77,7 @@ export async function openStageIo(config: Config, run: RunDirectory, place?: str
   return { config, clock, log, registry, codecs, maintain }
 }
 
-/** Whether there can be an index: a server is asked in any case. */
+/** Whether there can be an index: a server is queried in any case. */
 export function hasIndex(config: Config, run: RunDirectory): boolean {
   return config.index === 'qdrant' || existsSync(run.path('index'))
 }

@@ -113,7 +113,7 @@ async function poll(condition: () => Promise<boolean>): Promise<void> {
   while (!(await condition())) await pause(pollMs)
 }
 
-/** Whether the trainer has trained on everything in the log, and sent what it learned. */
+/** Whether the trainer has trained on everything in the log, and sent its updates. */
 export async function isTrained(
   train: Pick<TrainStatus, 'consumed' | 'updatesSent'> | undefined,
   { log, config: { topics } }: StageIo

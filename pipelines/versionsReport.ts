@@ -102,7 +102,7 @@ export function heldTexts({ held, heldPromotion, updatesHeld, pending }: Version
     ...(pending === null
       ? []
       : [
-          `asked for and not carried out yet: ${pending.action}${pending.version === undefined ? '' : ` to ${pending.version}`}`
+          `requested and not carried out yet: ${pending.action}${pending.version === undefined ? '' : ` to ${pending.version}`}`
         ])
   ]
 }

@@ -153,7 +153,7 @@ export const dashboards = [
         series(
           'Erasure',
           'short',
-          'In the last hour: users erased on request, users whose examples the trainer gave up, checkpoints written anew without them',
+          'In the last hour: users erased on request, users whose examples the trainer gave up, checkpoints rewritten without them',
           [lastHour('mtmi_sequence_erased_users_total'), 'erased'],
           [lastHour('mtmi_train_forgotten_users_total'), 'forgotten by the trainer'],
           [lastHour('mtmi_train_rewritten_checkpoints_total'), 'checkpoints']
@@ -177,7 +177,7 @@ export const dashboards = [
         stat(
           'Hit rate@20',
           'percentunit',
-          'Of recent targets, ranked before they were learned',
+          'Of recent targets, ranked before they were trained on',
           `max(mtmi_train_progressive_hit_rate_ratio{${job}, ranker="model", k="20"})`
         ),
         stat(
@@ -208,7 +208,7 @@ export const dashboards = [
         series(
           'Progressive hit rate',
           'percentunit',
-          'Ranked with the weights as they were, then learned',
+          'Ranked with the weights as they were, then trained on',
           [`max by (ranker, k) (mtmi_train_progressive_hit_rate_ratio{${job}})`, '{{ranker}} @{{k}}'],
           [`max(mtmi_train_progressive_hit_rate_error_ratio{${job}})`, 'standard error of the sample, whole stream']
         ),
@@ -226,7 +226,7 @@ export const dashboards = [
         series(
           'Examples',
           'ops',
-          'Read by the trainer, by outcome, and earlier ones learned again (replay)',
+          'Read by the trainer, by outcome, and earlier ones trained on again (replay)',
           [`sum(rate(mtmi_stage_read_records_total{reader="train", ${job}}[5m]))`, 'read'],
           [`job_outcome:mtmi_train_examples:rate5m{${job}}`, '{{outcome}}'],
           [`sum(rate(mtmi_train_replayed_examples_total{${job}}[5m]))`, 'replayed']
@@ -236,7 +236,7 @@ export const dashboards = [
         series(
           'Time of a step',
           's',
-          'Learning, and ranking before it',
+          'Training, and ranking before it',
           [`job:mtmi_train_step_seconds:p99_5m{${job}}`, 'learn p99'],
           [p99('mtmi_train_evaluate_seconds'), 'rank p99']
         ),
@@ -260,9 +260,9 @@ export const dashboards = [
         series('Rows', 'short', 'Of the tables', [`max by (table) (mtmi_train_rows{${job}})`, '{{table}}']),
         series('Checkpoint size', 'bytes', 'Of the last', [`max(mtmi_train_checkpoint_bytes{${job}})`, 'bytes']),
         series(
-          'Learning stands still for a checkpoint',
+          'Training paused for a checkpoint',
           's',
-          'While state is copied; writing it goes on beside learning',
+          'While state is copied; it is written while training continues',
           [p99('mtmi_train_checkpoint_stall_seconds', '', '15m'), 'p99']
         )
       ]
@@ -299,7 +299,7 @@ export const dashboards = [
         series(
           'Gap of seen and unseen',
           'short',
-          'Loss on new examples less loss on replayed ones: grows as the model learns by heart',
+          'Loss on new examples less loss on replayed ones: grows with overfitting',
           [`max(mtmi_drift_overfit_gap_loss{${job}})`, 'gap']
         ),
         series('Evenness of towers', 'percentunit', '1 all alike, 0 one takes all', [

@@ -5,7 +5,7 @@
 //
 // The jars come from Maven Central, once, into MTMI_CACHE (default $XDG_CACHE_HOME/mtmi-stream or
 // ~/.cache/mtmi-stream). KAFKA_VERSION chooses another version than 4.3.1. Where Java 17 or Maven is missing, root on
-// Debian gets them by apt-get; others are told what to install.
+// Debian gets them by apt-get; on other systems it reports what to install.
 import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
@@ -90,7 +90,7 @@ const newClusterId = () => randomBytes(16).toString('base64url').replace(/^-/, '
 
 const keystorePassword = 'of-a-test'
 
-/** Whoever comes by the plain listener is nobody, and may do everything. */
+/** Clients of the plain listener are anonymous, and may do everything. */
 const authorizing = {
   'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
   'super.users': 'User:ANONYMOUS'
@@ -116,7 +116,7 @@ export class Broker {
 
   /**
    * @param {string} version of Apache Kafka
-   * @param {{ secure?: boolean, authorize?: boolean }} options `authorize`: whoever comes by the secure listener may do
+   * @param {{ secure?: boolean, authorize?: boolean }} options `authorize`: clients of the secure listener may do
    *   what was granted, and no more
    */
   static async start(version = defaultVersion(), { secure = false, authorize = false } = {}) {

@@ -145,7 +145,7 @@ function writeRequest(run: RunDirectory, asked: Change): { request: ControlReque
     const hasTrainer = run.users().some((user) => /mtmi (start|replay|train)/.test(user))
     if (pending && hasTrainer)
       throw new UnavailableError(
-        `an earlier request (${before.action}, number ${before.id}) is still being carried out: wait for it, then ask again`
+        `an earlier request (${before.action}, number ${before.id}) is still being carried out: wait for it, then request again`
       )
     const request = { id: (before?.id ?? 0) + 1, ...asked, requestedAtMs: systemClock.nowMs() }
     run.state(controlRequest).save(request)

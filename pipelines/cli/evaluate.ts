@@ -53,7 +53,7 @@ export async function evaluate(config: LabConfig, command: EvaluateCommand): Pro
   const counts = protocol === 'stream' ? isCounting(policy) : isSimpleMethod(model)
   if (protocol === 'stream' && !counts && isSimpleMethod(model))
     throw new ConfigError([
-      `--model ${model} is no learned model: with --protocol stream simple methods are policies, such as --policy cumulative-markov`
+      `--model ${model} is not a model: with --protocol stream simple methods are policies, such as --policy cumulative-markov`
     ])
   const backend = counts ? 'none' : describeBackend(await loadConfiguredBackend())
   let asked = false
@@ -112,7 +112,7 @@ export async function evaluate(config: LabConfig, command: EvaluateCommand): Pro
 function warn(data: OfflineData, { protocol, data: given }: EvaluateCommand, status: StatusLine): void {
   if ((protocol === 'time' || protocol === 'stream') && !data.ordered)
     throw new ConfigError([
-      `--protocol ${protocol}: ${given} has each user's own order only, so nothing tells what came first. Choose users or leave-one-out, or give data with times`
+      `--protocol ${protocol}: ${given} has each user's own order only, so the order between users is unknown. Choose users or leave-one-out, or give data with times`
     ])
   for (const note of [...leftOut(data), ...data.notes]) status.keep(`warning: ${note}`)
 }

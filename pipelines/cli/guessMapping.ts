@@ -88,7 +88,7 @@ export function guessFormat(records: readonly LogRecord[]): string | undefined {
     try {
       return utf8.decode(value)
     } catch {
-      return '' // not of this form, which is what was asked
+      return '' // not of this form
     }
   }
   if (most((value) => /^\s*[{["]/.test(text(value)) && isJson(text(value)))) return 'json'
@@ -101,7 +101,7 @@ function isJson(text: string): boolean {
     JSON.parse(text)
     return true
   } catch {
-    return false // not of this form, which is what was asked
+    return false // not of this form
   }
 }
 

@@ -7,7 +7,7 @@ export function textOf(bytes: Uint8Array): string | undefined {
   try {
     return utf8.decode(bytes)
   } catch {
-    return undefined // not UTF-8, which is what was asked
+    return undefined // not UTF-8
   }
 }
 

@@ -23,7 +23,7 @@ interface StudyCommand {
   readonly format?: string
   readonly protocol: OfflineProtocol
   readonly seeds: readonly number[]
-  /** Of `compare`: learned ones and simple ones. */
+  /** Of `compare`: models and simple methods. */
   readonly models: readonly string[]
   /** Only rows whose name contains one of these. */
   readonly only: readonly string[]
@@ -92,7 +92,7 @@ export async function study(name: Study, config: LabConfig, command: StudyComman
   if (runs.length === 0) return
   const { epochsMax, patience } = config.evaluate
   if (command.seeds.length > 1 && command.seeds.length < 5)
-    notes.add(`With ${command.seeds.length} seeds, ahead and behind are hints: five or more tell.`)
+    notes.add(`With ${command.seeds.length} seeds, ahead and behind are hints: use five or more.`)
   const lead = `${[studyQuestions[name], ...notes].join(' ')} ${runs.length} of ${all} runs, protocol ${command.protocol}, seeds ${command.seeds.join(' ')}; at most ${epochsMax} epochs, patience ${patience}.`
   const settings = { evaluate: config.evaluate, model: config.model }
   const report = {

@@ -1,7 +1,7 @@
 // Opening LMDB takes turns with writing, in each thread.
 //
 // Opening an LMDB environment, or a database in it, takes its write lock, and lmdb-js waits for it on the calling
-// thread. A write transaction holds the lock of its environment until its callback has run, on the thread that asked
+// thread. A write transaction holds the lock of its environment until its callback has run, on the thread that requested
 // for it. So two threads or processes, each of which opens what the other one is writing, would wait for each other for
 // ever. A thread that opens with no transaction of its own under way holds nothing that anybody could wait for.
 

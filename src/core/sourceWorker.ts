@@ -3,7 +3,7 @@
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 
 /**
- * Node 20 does not give a thread the loader that the process was given for TypeScript: there the thread asks for it
+ * Node 20 does not give a thread the loader that the process was given for TypeScript: there the thread registers it
  * itself.
  *
  * @param file without its ending, as a URL: `new URL('./searchWorker', import.meta.url)`

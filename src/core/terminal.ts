@@ -33,7 +33,7 @@ export function note(lines: string): void {
   process.stderr.write(`${plainText(lines)}\n`)
 }
 
-/** Asks on standard error. @returns whether the answer was yes */
+/** A question on standard error. @returns whether the answer was yes */
 export async function confirmed(question: string): Promise<boolean> {
   // Without `terminal` readline writes no escapes; the terminal itself edits the line.
   const ask = createInterface({ input: process.stdin, output: process.stderr, terminal: false })

@@ -1,6 +1,6 @@
 // What is popular now, of all and within contexts such as a country: interactions that fade with a half-life.
 //
-// Published with each item as its `popularity`, a level that stays right while nobody acts on the item (see
+// Published with each item as its `popularity`, a level that stays right without new events of the item (see
 // ForwardDecay): items are written again when they are clicked, never because time passes.
 //
 // It counts users, not interactions. A user adds to an item at most the weight of one interaction, and a new user only

@@ -133,7 +133,7 @@ export interface Candidate {
   readonly itemId: ItemId
   /** Cosine, −1 … 1. */
   readonly score: number
-  /** [D], if the search asked for `vectors`. */
+  /** [D], if the search requested `vectors`. */
   readonly vector?: Float32Array
 }
 
@@ -147,9 +147,9 @@ export interface PopularItem {
 
 export interface DescribedItem {
   readonly payload: ItemPayload
-  /** [D], if `vectors` were asked for. */
+  /** [D], if `vectors` were requested. */
   readonly vector?: Float32Array
-  /** S of each item of `memory`, if it was asked for; 0: not in the item's list. */
+  /** S of each item of `memory`, if it was requested; 0: not in the item's list. */
   readonly memory?: Float32Array
 }
 
@@ -180,7 +180,7 @@ export interface Candidates {
   readonly cosines: ArrayLike<number>
   /** The memory's part of the score; 0: none. */
   readonly memory: Float32Array // [C]
-  /** [C, D], if the search asked for `vectors`. */
+  /** [C, D], if the search requested `vectors`. */
   readonly vectors?: Float32Array
 }
 

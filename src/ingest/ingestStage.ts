@@ -161,7 +161,7 @@ export class IngestStage {
           try {
             await mapper.prepare(event.records)
           } catch (error) {
-            // Asked to end while the registry is away: these records are for the next start.
+            // Stopped while the registry is unavailable: these records are read after the next start.
             if (signal.aborted && error instanceof UnavailableError) break
             throw error
           }

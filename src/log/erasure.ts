@@ -1,5 +1,5 @@
-// How a user is erased: by a record without a value, keyed by the user, in `interactions`. Whoever follows the stream
-// forgets the user when it comes to it.
+// How a user is erased: by a record without a value, keyed by the user, in `interactions`. Each stage
+// that reads it forgets the user.
 
 import { idProblem } from '../records/admission.ts'
 import type { UserId } from '../records/interaction.ts'
@@ -25,7 +25,7 @@ export function erasedUser({ key, value }: Pick<LogRecord, 'key' | 'value'>): Us
     const userId = untext.decode(key)
     return idProblem('userId', userId) === undefined ? userId : undefined
   } catch {
-    return undefined // not UTF-8: nobody's id
+    return undefined // not UTF-8: not an id
   }
 }
 

@@ -26,8 +26,8 @@ export type LogEvent =
   /** Partitions that are now this reader's; their records follow, from what `resume` says. */
   | { readonly kind: 'assigned'; readonly partitions: readonly number[] }
   /**
-   * Partitions that are about to be another's. The reader commits their state before it asks for the next event: only
-   * then are they given up.
+   * Partitions that are about to be reassigned. The reader commits their state before it requests the next event: only
+   * then are they released.
    */
   | { readonly kind: 'revoked'; readonly partitions: readonly number[] }
   /** Records of ONE partition in offset order. `end`: the next offset that the log will give out there, for lag. */
@@ -38,16 +38,16 @@ export type LogEvent =
       readonly end: bigint
     }
   /**
-   * Nothing to read right now; said again several times a second while it is so: the turn for what is due by the clock.
+   * No records at the moment; repeated several times a second, so that the reader can do what is due by the clock.
    */
   | { readonly kind: 'idle' }
 
 export interface ReadOptions {
   /**
-   * The NEXT offset to read in a partition; asked when the partition is assigned. Before the log's start means from its
-   * start. `committed`: what the group has let the log know, where there is a group and the log keeps that. Never
-   * beyond what the reader asked to go on from, so a reader without state of its own may resume there; for all others
-   * it is a hint. `reset`: what somebody has set with the tools of the log; the reader continues there.
+   * The NEXT offset to read in a partition; called when the partition is assigned. Before the log's start means from
+   * its start. `committed`: the committed offset of the consumer group, if there is one. Never beyond the offset that
+   * the reader has resumed from, so a reader without state of its own may resume there; for all others it is a hint.
+   * `reset`: an offset that was set with the tools of the log; the reader continues there.
    */
   readonly resume: (partition: number, committed?: bigint, reset?: bigint) => Promise<bigint>
   readonly signal: AbortSignal
@@ -75,7 +75,7 @@ export interface EventLog {
   /**
    * Resolves when every record is durable. At least once: a retry may append twice. A fenced (older) owner of `fence`
    * is refused: a member's first append under it claims it in that topic, and one of no records does that alone, on
-   * Kafka each time: whoever is given a partition claims it before looking at what the log says of it.
+   * Kafka each time: the new owner of a partition claims it before it reads the log's end.
    *
    * Under a fence a call is atomic: all of its records become readable, or none; and calls are applied in their order.
    * After an append that failed all later ones are refused until the fence is claimed again, so of two that are in

@@ -1,5 +1,5 @@
 // How a stage reads a topic: a record that it cannot use becomes a dead letter of the stage, is counted, and the stage
-// goes on.
+// continues.
 
 import type { Config } from '../core/config/config.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'

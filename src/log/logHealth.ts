@@ -1,5 +1,5 @@
 // What is wrong with the log now, for readiness, metrics and people: brokers that do not answer, records that retention
-// removed unread, and partitions that nobody reads.
+// removed unread, and partitions without a reader.
 
 import type { Clock } from '../core/clock.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'

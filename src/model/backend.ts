@@ -67,7 +67,7 @@ export async function loadBackend(preferred?: BackendName, intraOpThreads?: numb
         throw new UnavailableError(`${tried}. ${remedy}, or allow the WASM backend.`, { cause })
       problems.push(`${tried}. ${remedy}. Until then ${wasmCost}.`)
     }
-  } else problems.push(`the native backend was not tried, because WASM is asked for (MTMI_BACKEND): ${wasmCost}`)
+  } else problems.push(`the native backend was not tried, because WASM is configured (MTMI_BACKEND): ${wasmCost}`)
   try {
     await loadWasm()
   } catch (cause) {

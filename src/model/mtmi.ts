@@ -56,7 +56,7 @@ export function mtmiShapes({ interestCount: K, dimensions: D, historyMax: R }: M
 
 /**
  * Towers start with different memories, from the newest steps alone to the whole window, so that they differ before the
- * attention has learned anything.
+ * attention is trained.
  */
 export function mtmiInitialWeights(shape: ModelShape, rng: Rng): Weights {
   const { interestCount: K, dimensions: D, historyMax: R } = shape

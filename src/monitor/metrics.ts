@@ -361,7 +361,7 @@ export const metricDefinitions = {
   }),
   httpActive: gauge(
     'mtmi_serve_active_requests',
-    'HTTP requests being answered, by the role that their route asks for',
+    'HTTP requests being answered, by the role that their route requires',
     {
       kind: httpRequestKinds
     }

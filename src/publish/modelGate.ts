@@ -119,7 +119,7 @@ export class ModelGate {
       trial: new GateTrial({
         ...{ live: replica, candidate: candidate.encoder, items: items(), options, scoring, memory: replica },
         targets: this.#targets.newestFirst(),
-        asked: candidate.reason !== undefined,
+        requested: candidate.reason !== undefined,
         slide: this.#history.slide ?? noSlide
       }),
       ...{ startedMs, workMs: 0 }

@@ -44,7 +44,7 @@ import { VectorWatch } from './vectorWatch.ts'
 const restMs = 10
 /** What has been fetched is read before the trainer continues on the same thread: at most for two of its batches. */
 const catchUpMaxMs = 100
-/** How often the sweep of users with vectors of older weights runs when nobody acts. */
+/** How often the sweep of users with vectors of older weights runs when there are no events. */
 const sweepTickMs = 100
 
 export class PublishStage {

@@ -45,7 +45,7 @@ export class Publisher {
   #writing = { items: 0, users: 0 }
 
   /** The version that is filled was requested by an operator: it may hold less than the live one. */
-  #asked = false
+  #isRequested = false
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(parts: PublisherParts) {
@@ -88,7 +88,7 @@ export class Publisher {
 
   noteModel({ changedItems, expired, changedNeighbours = [], weightsChanged, counts, reason }: ModelChange): void {
     const nowMs = this.#parts.clock.nowMs()
-    if (reason !== undefined) this.#asked = true
+    if (reason !== undefined) this.#isRequested = true
     for (const itemId of expired) {
       this.#hidden.delete(itemId)
       if (this.#parts.catalogue.get(itemId) === undefined) this.#leave(itemId)
@@ -413,7 +413,8 @@ export class Publisher {
     const pending = this.#items.pending + this.#users.unfilled
     const filled = { items: this.#items.written, users: this.#users.encoded }
     // An earlier model does not know what came after it: then it is enough that everything has been looked at.
-    const lookedAt = this.#asked && pending === 0 ? { items: this.#items.size, users: this.#users.lookedAt } : filled
+    const lookedAt =
+      this.#isRequested && pending === 0 ? { items: this.#items.size, users: this.#users.lookedAt } : filled
     return this.#version.promoteWhenComplete({ ...filled, lookedAt, pending })
   }
 

@@ -97,7 +97,7 @@ interface GateParts {
   /** Counts for both: lists are served with it. */
   readonly memory?: PublishedMemory | undefined
   /** An operator requested these weights: only broken vectors are a reason to reject them. */
-  readonly asked?: boolean
+  readonly requested?: boolean
   /** Of the weights accepted before. */
   readonly slide?: GateSlide
 }
@@ -131,7 +131,7 @@ export class GateTrial {
     else if (this.#target < this.#parts.targets.length) this.#tryTargets()
     if (this.#itemsLeft || this.#target < this.#parts.targets.length) return undefined
     const figures = this.#figures()
-    const reasons = objections(figures, this.#parts.options, this.#parts.asked === true, this.#parts.slide)
+    const reasons = objections(figures, this.#parts.options, this.#parts.requested === true, this.#parts.slide)
     return { outcome: reasons.length === 0 ? 'accepted' : 'refused', reasons, figures }
   }
 
@@ -233,7 +233,7 @@ export class GateTrial {
 export function objections(
   figures: GateFigures,
   options: GateOptions,
-  asked: boolean,
+  requested: boolean,
   before: GateSlide = noSlide
 ): GateReason[] {
   const { broken, cosine, targets, lost, gained, chance, canaries, overlap, hits } = figures
@@ -244,7 +244,7 @@ export function objections(
       check: 'vectors',
       text: `${broken.candidate} vectors are not finite or not of length 1; of the live weights ${broken.live} are`
     })
-  if (asked) return reasons
+  if (requested) return reasons
   if (cosine.candidate > options.cosineMax && !(cosine.live >= cosine.candidate))
     reasons.push({
       check: 'collapse',

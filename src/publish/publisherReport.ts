@@ -1,4 +1,4 @@
-// What the publisher is told, how far it may go, and what it reports.
+// The publisher's input, limits and reports.
 
 import type { Clock } from '../core/clock.ts'
 import type { PublishOptions } from '../core/config/config.ts'
@@ -50,7 +50,7 @@ export interface HeldPromotion {
   readonly text: string
 }
 
-/** Why an index version does not go live, for those who ask. */
+/** Why an index version does not go live, for reports. */
 export const heldPromotionState: StateKind<{ readonly held: HeldPromotion | null }> = {
   file: 'promotion.json',
   version: 1,
@@ -125,7 +125,7 @@ export interface ModelChange {
   readonly weightsChanged: boolean
   /** Interactions seen by the trainer, of the items whose count changed. */
   readonly counts: ReadonlyMap<ItemId, number>
-  /** Why another index version begins with this change, where somebody asked for it. */
+  /** Why another index version begins with this change, where it was requested. */
   readonly reason?: string
 }
 

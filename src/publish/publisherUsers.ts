@@ -97,7 +97,7 @@ export class PublisherUsers {
 
   /**
    * Users known when the index version was begun that have not been looked at since, and those whose items the model has
-   * learned meanwhile: it does not go live without them. A later change does not delay it, or a busy stream would delay
+   * trained meanwhile: it does not go live without them. A later change does not delay it, or a busy stream would delay
    * it for ever.
    */
   get unfilled(): number {

@@ -39,7 +39,7 @@ export class VectorWatch {
    * and again.
    */
   readonly #items = new Map<number, string>()
-  /** By hash of the id: whoever clicked last. */
+  /** By hash of the id: users who clicked last. */
   readonly #users = new Map<number, UserSequence>()
   /** Lengths of the rows that changed last, a ring. */
   readonly #norms = new Float64Array(keptNorms)

@@ -6,7 +6,7 @@ import type { UserSequence } from './userSequence.ts'
 /**
  * One example for each fresh step that has a step before it and a type that counts, oldest first.
  *
- * @param weightOf by event type; undefined or 0 for a type that is kept in histories but not learned from
+ * @param weightOf by event type; undefined or 0 for a type that is kept in histories but not trained on
  * @param onLeftOut called with why, for each fresh step that is no example
  */
 export function cutExamples(

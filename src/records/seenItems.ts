@@ -16,7 +16,7 @@ import type { SequenceStep } from './userSequence.ts'
 export const seenMax = 2000
 /** Items of a user's feedback; of more the oldest are forgotten. */
 export const feedbackMax = 200
-/** Event types of a user that are told apart; of more the steps count as of the last one. */
+/** Event types of a user that are distinguished; of more the steps count as of the last one. */
 const typesMax = 255
 const entryBytes = 9
 const minuteMs = 60_000

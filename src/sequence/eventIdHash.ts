@@ -14,7 +14,7 @@ export function hashEventId(id: string): bigint {
   let a = 0x9368e53c
   let b = 0x586dcd20
   for (let i = 0; i < length; i += 2) {
-    // charCodeAt past the end is NaN, which << turns to 0; the length, mixed in below, tells "a" from "a\0".
+    // charCodeAt past the end is NaN, which << turns to 0; the length, mixed in below, distinguishes "a" from "a\0".
     const word = id.charCodeAt(i) | (id.charCodeAt(i + 1) << 16)
     let k = Math.imul(word, 0x239b961b)
     a ^= Math.imul((k << 15) | (k >>> 17), 0xab0e9789)

@@ -2,7 +2,6 @@
 //
 // B examples, K interests, D dimensions, N items with a row, U rows touched.
 
-import type { ModelOptions, TrainOptions as TrainSettings } from '../core/config/config.ts'
 import { ConfigError, CorruptError, DivergedError } from '../core/errors.ts'
 import type { NamedArrays } from '../core/namedArrays.ts'
 import type { OffsetRanges } from '../core/offsets.ts'
@@ -29,33 +28,9 @@ import { eagerStep } from './step/eagerStep.ts'
 import { graphStep, hasGraph } from './step/graphStep.ts'
 import { updateRows } from './step/rowAdagrad.ts'
 import { dropoutMask, gradientOfInputs, stepArrays } from './step/stepArrays.ts'
+import { takeChanges } from './takeChanges.ts'
 import { type EvaluationReport, freshOutcomes, type StepReport, splitLosses } from './trainer.ts'
-
-const trainLimits = {
-  /** Row-wise Adagrad, for embeddings. From .025 to .1 results differ little: vectors are scaled to length 1. */
-  rowLearningRate: 0.05,
-  /** Gradients are scaled down to this norm; 0: never. */
-  gradientNormMax: 5,
-  /** An item this long unseen, by event time, loses its row. */
-  itemIdleMaxMs: 365 * 86_400_000,
-  /** Newest examples trained on, of which no user and no item may have more than its share. */
-  guardExamples: 10_000
-}
-
-/** The settings; limits are set by tests and by offline evaluation alone. */
-export type TrainOptions = TrainSettings & Partial<typeof trainLimits>
-
-interface IncrementalTrainerOptions {
-  readonly model: ModelOptions
-  readonly train: TrainOptions
-  /** Newest steps of a history that the model reads. */
-  readonly historyMax: number
-  readonly seed: number
-  /** Share of the examples that are ranked before they are trained on: see `progressive.share`. Default: 1. */
-  readonly rankedShare?: number | 'auto'
-  /** Model version: goes into every commit. Default: the model's name and shape, as in `mtmi-4x64`. */
-  readonly modelVersion?: string
-}
+import { type IncrementalTrainerOptions, type TrainOptions, trainLimits } from './trainerOptions.ts'
 
 const formatVersion = 3
 
@@ -76,7 +51,7 @@ const initialRowLength = 0.1
 const expireEvery = 256
 
 export class IncrementalTrainer {
-  readonly #options: IncrementalTrainerOptions & { readonly train: TrainSettings & typeof trainLimits }
+  readonly #options: IncrementalTrainerOptions & { readonly train: Required<TrainOptions> }
   readonly model: Model
   #modelVersion: string
   readonly items: ItemTable
@@ -283,36 +258,20 @@ export class IncrementalTrainer {
    * @param withWeights whether dense weights are included; the first time they must be
    */
   takeUpdates(withWeights: boolean, nowMs: number): ModelUpdate[] {
-    const updates: ModelUpdate[] = []
-    // An item that lost its row and got one again is among the dirty rows, not here.
-    for (const itemId of this.items.takeExpired()) updates.push({ kind: 'item-row', itemId, row: null, count: 0 })
-    this.features.takeExpired()
-    for (const row of this.items.takeDirty())
-      updates.push({
-        kind: 'item-row',
-        itemId: this.items.idOf(row),
-        row: this.items.values(row).slice(),
-        count: this.items.count(row)
-      })
-    updates.push(...this.memory.takeUpdates())
-    for (const row of this.features.takeDirty())
-      updates.push({ kind: 'feature-row', feature: this.features.idOf(row), row: this.features.values(row).slice() })
+    const updates = takeChanges(this)
     if (withWeights) {
       for (const [name, shape] of Object.entries(this.model.shapes))
         updates.push({ kind: 'weights', name, shape, values: own(this.#weights, name)!.slice() })
     }
-    const { modelVersion } = this
-    const model = modelToJson(this.#options.model, this.model.historyMax)
-    const step = this.#step
-    const commit = {
-      step,
-      modelVersion,
-      model,
+    updates.push({
+      kind: 'commit',
+      step: this.#step,
+      modelVersion: this.modelVersion,
+      model: modelToJson(this.#options.model, this.model.historyMax),
       weightsChanged: withWeights,
       committedAtMs: nowMs,
       memoryWeight: this.#ranker.memoryWeight
-    }
-    updates.push({ kind: 'commit', ...commit })
+    })
     return updates
   }
 

@@ -10,28 +10,22 @@ import type { DeadLetters } from '../log/deadLetters.ts'
 import { isErasure } from '../log/erasure.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
-import type { StageIo } from '../log/stageIo.ts'
 import { sequenceOf, userOf } from '../log/userRecords.ts'
-import type { CheckpointStore } from '../model/replica/checkpoint.ts'
-import type { MetricsReport } from '../monitor/metrics.ts'
-import type { StageLogger } from '../monitor/stageLogger.ts'
 import { goOnTracing, tracesOfAll } from '../monitor/tracing.ts'
 import type { Example } from '../records/example.ts'
-import type { UserId } from '../records/interaction.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import { mergeTraces, type Traces } from '../records/traceContext.ts'
 import { batchExamples } from './batchExamples.ts'
-import type { BatchLedger, LedgerEntry } from './checkpoint/batchLedger.ts'
-import { CheckpointWriter, type SavedCheckpoint } from './checkpoint/checkpointWriter.ts'
-import { forgetInCheckpoints } from './forgetUser.ts'
+import type { LedgerEntry } from './checkpoint/batchLedger.ts'
 import { KnownCatalogue } from './knownCatalogue.ts'
-import type { ModelControl } from './modelControl.ts'
 import { ModelRequests, type RequestContext } from './modelRequests.ts'
 import type { ModelWatch } from './modelWatch.ts'
 import type { ProgressiveEvaluator } from './progressive/progressive.ts'
 import { RepeatFilter } from './repeatFilter.ts'
-import type { BatchReport, StageTrainer, StepReport } from './trainer.ts'
+import { StageCheckpoints } from './stageCheckpoints.ts'
+import type { BatchReport, StepReport } from './trainer.ts'
 import type { TrainFigures } from './trainFigures.ts'
+import type { TrainStageOptions } from './trainStageOptions.ts'
 import { TrainState } from './trainState.ts'
 import { UpdateSender } from './updateSender.ts'
 import { type WaitingRecord, WaitingRecords } from './waitingRecords.ts'
@@ -41,38 +35,13 @@ const divergedMax = 3
 /** Shown by the tools of the log. */
 const trainName = 'mtmi-train'
 
-interface TrainStageOptions extends StageIo {
-  readonly trainer: StageTrainer
-  /** Shared with the other stages of the thread. Default: its own. */
-  readonly catalogue?: CatalogueReader
-  readonly checkpoints: CheckpointStore
-  readonly ledger: BatchLedger
-  /** Topics that were created again: `userSequences` is read from its beginning, `modelUpdates` gets the whole model. */
-  readonly newTopics?: {
-    readonly userSequences: boolean
-    readonly modelUpdates: boolean
-    /** Called once that is durable. */
-    readonly onApplied: () => void
-  }
-  /** Requests for a rollback, a rebuild, or to resume. */
-  readonly control?: ModelControl
-  readonly measure?: (report: MetricsReport) => void
-  readonly logger?: StageLogger
-  /** After every batch. */
-  readonly onBatch?: (batch: BatchReport) => void
-  /** Awaited after every batch: the turn of the other stages of the thread. */
-  readonly betweenBatches?: () => Promise<void>
-  /** The examples of a batch, after it was trained on: for audits. */
-  readonly onLearned?: (batch: number, examples: readonly Example[]) => void
-}
-
 export class TrainStage {
   readonly #options: TrainStageOptions
   readonly #state: TrainState
   readonly #requests: ModelRequests
   readonly #waiting: WaitingRecords
   readonly #letters: DeadLetters
-  readonly #writer: CheckpointWriter
+  readonly #checkpoints: StageCheckpoints
   readonly #sender: UpdateSender
   readonly #catalogue: CatalogueReader
   readonly #known: KnownCatalogue
@@ -82,9 +51,6 @@ export class TrainStage {
   #again: LedgerEntry[] = []
   #draining = false
   #isReset = false
-  #checkpointMs = 0
-  /** State of the last checkpoint: batch, and next offsets. */
-  #saved: { readonly batch: number; readonly next: string } | undefined
   /** Of the events in the current batch. */
   #traces: Traces | undefined
 
@@ -98,8 +64,13 @@ export class TrainStage {
     const { userSequences: topic } = config.topics
     this.#letters = stageDeadLetters(options, { ...options, stage: 'train', topic, resumes: true })
     this.#state = new TrainState({ clock, measure })
-    const waitingBlocks = () => this.#state.evaluator.waitingBlocks
-    this.#writer = new CheckpointWriter({ trainer, checkpoints, clock, measure, waitingBlocks })
+    this.#checkpoints = new StageCheckpoints(options, {
+      state: this.#state,
+      repeatsBatches: () => this.#again.length > 0,
+      sendUpdates: () => this.#sendUpdates(false),
+      next: () => this.#waiting.next,
+      requests: () => this.#requests.state()
+    })
     this.#sender = new UpdateSender(options, trainer)
     const context = this.#requestContext()
     this.#requests = new ModelRequests({ control, trainer, checkpoints, model: config.model, clock, context })
@@ -116,18 +87,14 @@ export class TrainStage {
         training: (either) => this.#readSequences(either)
       }
     )
-    await this.#writer.saved()
-    const isSaved =
-      this.#saved?.batch === this.batch && this.#saved.next === JSON.stringify(offsetsOf(this.#waiting.next))
-    if (this.#state.isSound && !isSaved) await this.#checkpoint()
-    await this.#writer.saved()
+    await this.#checkpoints.end()
   }
 
   async #readSequences(signal: AbortSignal): Promise<void> {
-    const { log, config, clock } = this.#options
+    const { log, config } = this.#options
     await this.#catalogue.caughtUp(signal) // features must be known before the items are trained on
     await this.#requests.handle()
-    this.#checkpointMs = clock.nowMs()
+    this.#checkpoints.start()
     this.#sender.start()
     await this.#applyNewTopics()
     const resume = async (partition: number, _?: bigint, reset?: bigint) => {
@@ -176,8 +143,8 @@ export class TrainStage {
   async #saveReset(): Promise<void> {
     this.#isReset = false
     if (this.batch === 0 || !this.#state.isSound) return
-    await this.#checkpoint()
-    await this.#writer.saved()
+    await this.#checkpoints.take()
+    await this.#checkpoints.saved()
   }
 
   /** While on, batches that are not full are trained on at once, and updates are sent as soon as nothing waits. */
@@ -282,7 +249,7 @@ export class TrainStage {
     this.#waiting.advance(ranges)
     if (examples.length === 0) {
       this.#measureAccount()
-      return this.#forgetInCheckpoints(erased)
+      return this.#checkpoints.forget(erased)
     }
     const startMs = clock.nowMs()
     const report = this.#step(examples, ranges)
@@ -291,10 +258,10 @@ export class TrainStage {
     if (report.step !== undefined) this.#options.onLearned?.(this.batch, examples)
     this.#measureAccount()
     this.#options.onBatch?.({ batch: this.batch, examples: examples.length, ...report })
-    if (this.#state.divergedInARow >= divergedMax) await this.#goBack()
+    if (this.#state.divergedInARow >= divergedMax) await this.#checkpoints.goBack()
     await this.#requests.handle()
     if (this.#sender.isFirst && this.#state.isSound) await this.#sendUpdates(true) // serving after one batch beats not serving
-    await this.#forgetInCheckpoints(erased)
+    await this.#checkpoints.forget(erased)
     await this.#housekeep()
     await (this.#options.betweenBatches?.() ?? clock.sleep(0))
   }
@@ -363,62 +330,17 @@ export class TrainStage {
   async #forgetWaiting(): Promise<void> {
     const erased = this.#waiting.takeErased()
     for (const userId of erased) this.#options.trainer.forgetUser(userId)
-    await this.#forgetInCheckpoints(erased)
-  }
-
-  /**
-   * Existing checkpoints first: the one that holds the erasures as read is taken when nothing is left to do for them.
-   */
-  async #forgetInCheckpoints(erased: readonly UserId[]): Promise<void> {
-    if (erased.length === 0) return
-    const { checkpoints, measure } = this.#options
-    await this.#writer.saved() // the one in progress was taken with them
-    const { rewritten } = await forgetInCheckpoints(checkpoints, erased)
-    if (this.#state.isSound) await this.#checkpoint()
-    await this.#writer.saved()
-    measure?.([
-      { metric: 'forgottenUsers', value: erased.length },
-      { metric: 'rewrittenCheckpoints', value: rewritten }
-    ])
-  }
-
-  /**
-   * After several batches in a row that were not finite: back to the weights of the last checkpoint, at half the
-   * learning rate. What was trained on since is lost from the weights, because training on it again would diverge
-   * again. If that checkpoint does no better, it was taken too late: then the one before.
-   */
-  async #goBack(): Promise<void> {
-    const { trainer, checkpoints, logger, measure } = this.#options
-    await this.#writer.saved()
-    const earlier = (await checkpoints.steps()).filter(
-      (step) => step < (this.#state.wentBackTo ?? Number.POSITIVE_INFINITY)
-    )
-    const step = Math.max(...earlier)
-    if (earlier.length > 0) {
-      const checkpoint = await checkpoints.load(step)
-      trainer.restore(checkpoint)
-      this.#state.noteUndone(checkpoint)
-      trainer.resendAll() // publishers have embeddings of the run that is given up
-      this.#state.wentBackTo = step
-    }
-    trainer.slowDown(0.5)
-    this.#state.divergedInARow = 0
-    this.figures.rollbacks++
-    logger?.warn(
-      { batch: this.batch, to: this.#state.wentBackTo ?? null },
-      'several steps in a row were not finite: went back to a checkpoint, at half the learning rate'
-    )
-    measure?.([{ metric: 'rollbacks', value: 1 }])
+    await this.#checkpoints.forget(erased)
   }
 
   #requestContext(): RequestContext {
     return {
       repeatsBatches: () => this.#again.length > 0,
-      saved: () => this.#writer.saved(),
+      saved: () => this.#checkpoints.saved(),
       keepVersion: async () => {
         if (!this.#state.isSound || this.batch === 0) return // the last checkpoint is what is left behind
-        await this.#checkpoint(true)
-        await this.#writer.saved()
+        await this.#checkpoints.take(true)
+        await this.#checkpoints.saved()
       },
       restoreVersion: (checkpoint) => {
         this.#state.noteUndone(checkpoint)
@@ -429,81 +351,20 @@ export class TrainStage {
         this.#state.batch++
       },
       sendAll: (updates) => this.#sender.sendAll(this.batch, updates),
-      checkpoint: () => this.#checkpoint()
+      checkpoint: () => this.#checkpoints.take()
     }
   }
 
   async #housekeep(): Promise<void> {
-    const { clock, config, measure } = this.#options
-    const nowMs = clock.nowMs()
     const idle = this.#draining && this.#waiting.isEmpty
     if (!this.#state.isSound) return // nothing is published, and no checkpoint taken, until a batch is trained on again
     if (idle || this.#sender.isDue) await this.#sendUpdates(idle)
-    await this.#writer.keepUp()
-    if (this.#writer.isWriting || nowMs - this.#checkpointMs < config.train.checkpointIntervalMs) return
-    if (this.#saved?.batch !== this.batch) await this.#checkpoint()
-    else {
-      // No batch since the last checkpoint: it is up to date.
-      this.#checkpointMs = nowMs
-      measure?.([{ metric: 'checkpointAge', value: nowMs }])
-    }
+    await this.#checkpoints.keepUp()
   }
 
   async #sendUpdates(withWeights: boolean): Promise<void> {
     const hold = this.#requests.holdUpdates || this.#again.length > 0
     await this.#sender.sendChanges(this.batch, withWeights, hold)
-  }
-
-  /**
-   * Takes a checkpoint; it is written while training continues. Updates first: rows that changed but were not sent are
-   * not part of it. @param asVersion kept as a version, and no other is deleted for it: one of them is about to be
-   * restored
-   */
-  async #checkpoint(asVersion = false): Promise<void> {
-    const { trainer, clock, config } = this.#options
-    // While batches are repeated, commits of later ones are in the log, and an index refuses earlier ones as old. What
-    // is not sent yet is in no checkpoint, so none is taken either.
-    if (this.#again.length > 0) return
-    await this.#writer.saved()
-    await this.#sendUpdates(false)
-    const startedMs = clock.nowMs()
-    const { versionKeep, versionIntervalMs } = config.train
-    const version = versionKeep > 0 && (asVersion || startedMs - this.#state.versionAtMs >= versionIntervalMs)
-    if (version) this.#state.versionAtMs = startedMs
-    const next = offsetsOf(this.#waiting.next)
-    const batch = this.batch
-    const { loss } = this.figures.state()
-    this.#saved = { batch, next: JSON.stringify(next) }
-    const rest = { next, savedAtMs: startedMs, modelVersion: trainer.modelVersion, ...this.#requests.state() }
-    const onSaved = (saved: SavedCheckpoint) => this.#noteSaved(saved, { batch, next, loss, startedMs })
-    this.#writer.take(batch, (extent) => this.#state.extra(extent, rest), { version, pruneLater: asVersion, onSaved })
-    this.#checkpointMs = clock.nowMs()
-  }
-
-  #noteSaved(
-    { bytes, oldest }: SavedCheckpoint,
-    {
-      batch,
-      next,
-      loss,
-      startedMs
-    }: { batch: number; next: Readonly<Record<string, string>>; loss: number | null; startedMs: number }
-  ): void {
-    const { ledger, clock, config, logger, measure } = this.#options
-    // Versions are restored on request, without repeating what came after them.
-    ledger.truncateBefore(oldest + 1)
-    const savedMs = clock.nowMs()
-    const offsets = Object.entries(next).map(([partition, to]) => ({ partition: Number(partition), to }))
-    logger?.info(
-      { topic: config.topics.userSequences, next: offsets, batch, bytes, loss },
-      `checkpoint of batch ${batch}`
-    )
-    measure?.([
-      { metric: 'checkpoints', value: 1 },
-      { metric: 'checkpointAge', value: savedMs },
-      { metric: 'checkpointSeconds', value: (savedMs - startedMs) / 1000 },
-      { metric: 'checkpointBytes', value: bytes }
-    ])
   }
 
   async #restore(): Promise<void> {
@@ -522,8 +383,4 @@ export class TrainStage {
           `${first.step} are no longer known. Restore a checkpoint from a backup; or remove batches.ledger to continue from that version, and request \`mtmi publish --rebuild\``
       )
   }
-}
-
-function offsetsOf(next: Offsets): Readonly<Record<string, string>> {
-  return Object.fromEntries([...next].map(([partition, offset]) => [partition, String(offset)]))
 }

@@ -84,13 +84,13 @@ function accountsIn(text: string): Map<string, { read: number; outcomes: number 
   )
 }
 
-test('interrupted before the report, a run says what became of every record so far, and the same command goes on to all of them', async () => {
+test('interrupted before the report, a run says what became of every record so far, and the same command continues to all of them', async () => {
   const command = ['start', '--events', '40000', '--once', '--json']
   const interrupted = new MtmiProcess(command, { cwd })
   await interrupted.hasWritten(path.join(cwd, 'data/simulation-40000/log/interactions/data.mdb'), 200_000)
   const { status, stdout, stderr } = await interrupted.stop('SIGINT')
   assert.deepEqual([status, stdout], [130, ''], stderr)
-  const [, told] = stderr.split('interrupted before the report: the same command goes on from here. So far:\n')
+  const [, told] = stderr.split('interrupted before the report: the same command continues from here. So far:\n')
   const accounts = accountsIn(told!)
   const readers = ['source', 'sequence', 'categories', 'train', 'catalogue', 'publish', 'popularity', 'model']
   assert.deepEqual([...accounts.keys()], readers)

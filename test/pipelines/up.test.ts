@@ -73,7 +73,7 @@ test('files are loaded once, merged by time; a second run serves them, takes a t
   const env = { MTMI_SERVE_ADMIN_TOKEN: token }
   const serving = new MtmiProcess(['up', '--port', '0'], { cwd, env })
   try {
-    const [, url] = await serving.says(/^console: (http:\S+)\/ \(asks for a token: serve\.adminToken\)\n/)
+    const [, url] = await serving.says(/^console: (http:\S+)\/ \(requires a token: serve\.adminToken\)\n/)
     await serving.says(/Serving on http:\S+ until/)
     const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` }
     const body = JSON.stringify({ userId: 'new', itemId: 'A1', type: 'order', eventTime: new Date().toISOString() })

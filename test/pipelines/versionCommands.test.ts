@@ -177,10 +177,10 @@ test('while no trainer runs a request is written down for the next one, and show
   assert.deepEqual([request.id, request.action, request.version, request.hold], [1, 'rollback', 20, true])
   assert.match(
     (await said(() => versions(config, {}))).out,
-    /^held {3}asked for and not carried out yet: rollback to 20$/m
+    /^held {3}requested and not carried out yet: rollback to 20$/m
   )
   assert.equal((await said(() => publishNewest(config, 'rebuild', { wait: 0 }))).out, '')
-  assert.match((await said(() => versions(config, {}))).out, /^held {3}asked for and not carried out yet: rebuild$/m)
+  assert.match((await said(() => versions(config, {}))).out, /^held {3}requested and not carried out yet: rebuild$/m)
   assert.equal((run.state(controlRequest).load() ?? { id: 0 }).id, 2)
 })
 
@@ -197,7 +197,7 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
     assert.equal(impatient.code, 'UNAVAILABLE')
     assert.match(
       impatient.problem,
-      /^an earlier request \(resume, number 1\) is still being carried out: wait for it, then ask again$/
+      /^an earlier request \(resume, number 1\) is still being carried out: wait for it, then request again$/
     )
     const answer = { id: 2, action: 'rebuild', outcome: 'failed', message: 'its disk is full', atMs } as const
     run.state(controlResult).save(answer)

@@ -38,11 +38,11 @@ const targets: GateTarget[] = Array.from({ length: 300 }, (_, u) => ({
 function judge(
   live: PlainEncoder,
   candidate: PlainEncoder,
-  asked = false,
+  requested = false,
   slide: GateSlide = noSlide,
   memory?: PublishedMemory
 ): GateVerdict {
-  const trial = new GateTrial({ live, candidate, items, targets, options, asked, slide, memory })
+  const trial = new GateTrial({ live, candidate, items, targets, options, requested, slide, memory })
   for (;;) {
     const verdict = trial.advance()
     if (verdict !== undefined) return verdict

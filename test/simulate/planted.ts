@@ -101,8 +101,8 @@ export const planted: readonly PlantedBug[] = [
   {
     name: 'a checkpoint is taken before the rows that it leaves out are sent',
     isSlow: true,
-    file: 'trainStage.ts',
-    find: '    await this.#writer.saved()\n    await this.#sendUpdates(false)\n    const startedMs',
+    file: 'stageCheckpoints.ts',
+    find: '    await this.#writer.saved()\n    await this.#context.sendUpdates()\n    const startedMs',
     replace: '    await this.#writer.saved()\n    const startedMs'
   },
   {

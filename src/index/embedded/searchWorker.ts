@@ -18,7 +18,7 @@ export interface SearchFailure {
 /** id 0: the items are loaded, or loading failed. */
 export type SearchReply = { readonly id: number } & ({ readonly result: unknown } | { readonly failure: SearchFailure })
 
-/** How often changes are applied while nobody searches, so that the next search has little to do. */
+/** How often changes are applied between searches, so that the next search has little to do. */
 const catchUpMs = 200
 
 function failureOf(error: unknown): SearchFailure {

@@ -50,7 +50,7 @@ import { noSuchVersion, QdrantVersions } from './qdrantVersions.ts'
 interface QdrantIndexParts extends QdrantParts {
   /** Owner of the vectors: collections of another run are not touched. */
   readonly run: string
-  /** Longest history of a user: a search by user asks for as many more neighbours, to exclude the history. */
+  /** Longest history of a user: a search by user requests as many more neighbours, to exclude the history. */
   readonly historyMax: number
 }
 
@@ -330,7 +330,7 @@ export class QdrantIndex implements VectorIndex {
   }
 
   /**
-   * Asks the live version; if it is dropped meanwhile, the one that is live then.
+   * Queries the live version; if it is dropped meanwhile, the one that is live then.
    *
    * @param missing the answer if the point that a query starts from is not in the version
    * @returns undefined if no version is live

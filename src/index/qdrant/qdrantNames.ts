@@ -43,7 +43,7 @@ export class QdrantNames {
     this.#prefix = prefix
   }
 
-  /** What readers ask for: `items_live`. */
+  /** What readers query: `items_live`. */
   alias(role: Role): string {
     return `${this.#prefix}${role}s_live`
   }

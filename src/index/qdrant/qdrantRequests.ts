@@ -96,7 +96,7 @@ export class QdrantRequests {
         return version
       })
     )
-    // The caller gets the error; the next caller asks again.
+    // The caller gets the error; the next caller tries again.
     this.#version.catch(() => {
       this.#version = undefined
     })

@@ -143,7 +143,7 @@ export class QdrantVersions {
       .map(({ version }) => version)
   }
 
-  /** The live index version, as of `liveMaxAgeMs` ago at most; undefined: none. @param fresh ask now */
+  /** The live index version, as of `liveMaxAgeMs` ago at most; undefined: none. @param fresh query the server */
   async live(fresh = false): Promise<string | undefined> {
     const known = this.#live
     if (!fresh && known !== undefined && this.#parts.clock.nowMs() - known.readAtMs < this.#parts.options.liveMaxAgeMs)

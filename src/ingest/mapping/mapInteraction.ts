@@ -108,7 +108,7 @@ function numbered(id: string, foreign: ForeignRecord): string {
   return element === undefined ? id : `${id}#${element}`
 }
 
-/** Enough to tell a topic from those of the same name before it. */
+/** Enough to distinguish a topic from earlier ones of the same name. */
 const topicIdDigits = 8
 
 /** Unique for ever, also after the topic was created again, and the same however often the record is read. */

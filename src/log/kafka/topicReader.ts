@@ -30,7 +30,7 @@ interface TopicReaderOptions {
   readonly topic: string
   readonly groupId: string
   readonly limits: RetryLimits
-  /** A partition continued at another offset than its position. Resolves once the reader may go on. */
+  /** A partition continued at another offset than its position. Resolves once the reader may continue. */
   readonly onJump: (partition: number, position: bigint, first: bigint) => Promise<void>
 }
 
@@ -62,7 +62,7 @@ export class TopicReader {
   #queue: Waiting[] = []
   #queuedBytes = 0
   #isIdle = false
-  /** The owner has not asked for more since it took the last records or `idle`. */
+  /** The owner has not requested more since it took the last records or `idle`. */
   #isOwnerAway = false
   #hasNewBatch = false
   #failure: unknown
@@ -223,7 +223,7 @@ export class TopicReader {
 
   #cycled(node: string): void {
     this.#cycles.set(node, (this.#cycles.get(node) ?? 0) + 1)
-    // The fetch that was under way at `begin` did not ask for the new partitions; the one after it has ended.
+    // The fetch that was under way at `begin` did not include the new partitions; the one after it has ended.
     const areFetched = [...this.#cycles].every(([id, count]) => count >= (this.#cyclesAtBegin.get(id) ?? 0) + 2)
     if (areFetched && !this.#hasNewBatch && this.#queue.length === 0) this.#isIdle = true
     this.#hasNewBatch = false

@@ -190,10 +190,10 @@ export class LocalLog implements EventLog {
       const lagMs = this.#options.compactionLagMs?.(name)
       const done =
         lagMs !== undefined
-          ? await this.#tracked(topic.compact(nowMs - lagMs, this.#options.keepsTombstones?.(name) === true))
+          ? await this.#tracked(topic.cleaner.compact(nowMs - lagMs, this.#options.keepsTombstones?.(name) === true))
           : retentionMs === undefined
             ? undefined
-            : await this.#tracked(topic.expire(nowMs - retentionMs))
+            : await this.#tracked(topic.cleaner.expire(nowMs - retentionMs))
       total.removed += done?.removed ?? 0
       total.more ||= done?.more ?? false
     }

@@ -16,7 +16,7 @@ export interface Rows {
   readonly rows: number
   find(id: string): number
   idOf(row: number): string
-  /** Interactions of the row's item, as far as they were told. */
+  /** Interactions of the row's item, as the trainer last counted them. */
   count(row: number): number
   /** out[at … at + D) += scale · row. */
   add(row: number, scale: number, out: Float32Array, at: number): void

@@ -73,7 +73,7 @@ export class MemoryWeight {
     return this.#chosen !== before
   }
 
-  /** As many targets of equal weight would tell as much. */
+  /** Effective sample size: as many targets of equal weight give the same standard error. */
   get #effective(): number {
     return this.#targetSquares === 0 ? 0 : this.#targets ** 2 / this.#targetSquares
   }

@@ -9,7 +9,7 @@ export interface RankingMetrics {
   readonly 'ndcg@50': number
 }
 
-/** A rank from here on is a miss for every metric: nothing further down need be told apart. */
+/** A rank from here on is a miss for every metric: no metric distinguishes ranks below it. */
 export const missRank = 50
 
 /** With one relevant item the ideal DCG is 1, so NDCG@k = 1 / log2(rank + 2) for rank < k (rank 0 is best), else 0. */
