@@ -2,9 +2,10 @@
 
 import type { Clock } from '../src/core/clock.ts'
 import type { Config } from '../src/core/config/config.ts'
-import { MtmiError } from '../src/core/errors.ts'
+import { MtmiError, UnavailableError } from '../src/core/errors.ts'
 import { own } from '../src/core/own.ts'
 import { version } from '../src/core/version.ts'
+import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import { erasureEvent } from '../src/log/erasure.ts'
 import type { StageIo } from '../src/log/stageIo.ts'
 import type { Metrics } from '../src/monitor/metricsRegistry.ts'
@@ -64,6 +65,9 @@ export async function startHttpService(
   port: BoundPort
 ): Promise<RunningService> {
   const { config, clock } = io
+  const stop = new AbortController()
+  // Read when an item is first changed in part: most services never need it.
+  const catalogue = new CatalogueReader(io, { stage: 'serve', measure: (report) => metrics.apply(report) })
   const service = createHttpService({
     recommender,
     ...(sessions === undefined ? {} : { sessions }),
@@ -79,6 +83,11 @@ export async function startHttpService(
           value: item === null ? null : io.codecs.item.encode(item)
         }))
       ),
+    currentItem: async (itemId) => {
+      await catalogue.readToEnd(stop.signal)
+      if (stop.signal.aborted) throw new UnavailableError('the service is shutting down')
+      return catalogue.catalogue.get(itemId)
+    },
     erase: (userId) => io.log.append(config.topics.interactions, [erasureEvent(userId)]),
     options: config.serve,
     port,
@@ -90,7 +99,7 @@ export async function startHttpService(
   })
   try {
     const url = await service.listen()
-    return { url, close: () => service.close() }
+    return { url, close: () => service.close().finally(() => stop.abort()) }
   } catch (error) {
     await service.close()
     throw error

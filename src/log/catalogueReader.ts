@@ -79,6 +79,11 @@ export class CatalogueReader {
     return Promise.race([this.#following.then(() => aborted), aborted])
   }
 
+  /** Reads what is in the log now, for a process that does not `follow`. One call at a time. */
+  readToEnd(signal: AbortSignal): Promise<void> {
+    return this.#read(signal, true)
+  }
+
   async #follow(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
     await Promise.race([Promise.all(this.#holds), untilAborted(signal)])

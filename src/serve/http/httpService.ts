@@ -25,7 +25,10 @@ interface ServiceLogger {
   error(fields: Readonly<Record<string, unknown>>, message: string): void
 }
 
-export interface HttpServiceParts extends ListParts, EventParts, Partial<Pick<ItemParts, 'changeItems'>> {
+export interface HttpServiceParts
+  extends ListParts,
+    EventParts,
+    Partial<Pick<ItemParts, 'changeItems' | 'currentItem'>> {
   readonly readiness: () => Readiness
   readonly options: ServeOptions
   readonly logger?: ServiceLogger
@@ -115,8 +118,9 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     addListRoutes(routes, lists)
     addBatchRoute(routes, lists)
     addEventRoutes(routes, parts, account)
-    if (parts.changeItems !== undefined)
-      addItemChangeRoutes(routes, { changeItems: parts.changeItems, clock: parts.clock })
+    const { changeItems, currentItem, clock } = parts
+    if (changeItems !== undefined)
+      addItemChangeRoutes(routes, { changeItems, ...(currentItem === undefined ? {} : { currentItem }), clock })
     if (options.console && parts.lookup !== undefined) {
       const answers = () => ({ ...times.numbers(), events: account.numbers().outcomes.accepted })
       addLookupRoutes(routes, parts.lookup, {

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import type { Clock } from '../../core/clock.ts'
 import { setOwn } from '../../core/own.ts'
+import { handledLater } from '../../core/promises.ts'
 import { itemProblem } from '../../records/admission.ts'
 import type { CatalogueItem } from '../../records/catalogueItem.ts'
 import type { ItemId } from '../../records/interaction.ts'
@@ -22,6 +23,11 @@ export interface ItemChange {
 export interface ItemParts {
   /** Resolves when the changes are durable. @throws UnavailableError if they cannot be made so now */
   readonly changeItems: (changes: readonly ItemChange[]) => Promise<void>
+  /**
+   * The newest record of an item, all changes that were durable before the call included; undefined: the catalogue has
+   * no such item. Without it items cannot be changed in part.
+   */
+  readonly currentItem?: (itemId: ItemId) => Promise<Pick<CatalogueItem, 'title' | 'features'> | undefined>
   readonly clock: Clock
 }
 
@@ -38,14 +44,30 @@ const contentShape = {
     .nullish()
 }
 
+const patchSchema = named('ItemPatch', {
+  title: z.string().nullish().describe('null: without a title'),
+  features: z
+    .record(z.string(), featureSchema.nullable())
+    .meta({ title: 'an object of values by field, such as {"price": 9.5, "discount": null}' })
+    .nullish()
+    .describe('Replaces the values of each field named; null removes them, or in place of the object all fields')
+})
 const contentSchema = named('ItemContent', contentShape)
 const postedItemSchema = named('PostedItem', { itemId: bodyIdSchema('The item'), ...contentShape })
 const changedSchema = named('ChangedItems', { itemIds: z.array(z.string()).describe('In the order of the request') })
 
-export function addItemChangeRoutes(app: FastifyInstance, { changeItems, clock }: ItemParts): void {
-  const change = async (changes: readonly ItemChange[]) => {
-    await changeItems(changes)
-    return { itemIds: changes.map(({ itemId }) => itemId) }
+export function addItemChangeRoutes(app: FastifyInstance, parts: ItemParts): void {
+  const { changeItems, currentItem, clock } = parts
+  let last: Promise<unknown> = handledLater(Promise.resolve())
+  /** Changes one after the other, so that none is lost between the reading of an item and its new record. */
+  const change = (make: () => readonly ItemChange[] | Promise<readonly ItemChange[]>) => {
+    const turn = last.then(async () => {
+      const changes = await make()
+      await changeItems(changes)
+      return { itemIds: changes.map(({ itemId }) => itemId) }
+    })
+    last = handledLater(turn.catch(() => {})) // a failure is the answer to its own request
+    return turn
   }
   addRoute(
     app,
@@ -55,8 +77,25 @@ export function addItemChangeRoutes(app: FastifyInstance, { changeItems, clock }
       body: contentSchema,
       answer: changedSchema
     },
-    async ({ params, body }) => change(itemsOf([{ itemId: params.id, ...body }], clock.nowMs()))
+    async ({ params, body }) => change(() => itemsOf([{ itemId: params.id, ...body }], clock.nowMs()))
   )
+  if (currentItem !== undefined)
+    addRoute(
+      app,
+      {
+        ...{ method: 'PATCH', url: '/v1/items/:id', operationId: 'patchItem', pathId: 'The item', status: 202 },
+        summary: 'Changes the title or some features of an item of the catalogue; what is not named stays',
+        body: patchSchema,
+        answer: changedSchema,
+        errors: { 404: 'The item is not in the catalogue' }
+      },
+      async ({ params: { id }, body }) =>
+        change(async () => {
+          const item = await currentItem(id.trim())
+          if (item !== undefined) return itemsOf([{ itemId: id, ...patched(item, body) }], clock.nowMs())
+          throw new ProblemError(404, `item ${JSON.stringify(id)} is not in the catalogue; PUT adds it`)
+        })
+    )
   addRoute(
     app,
     {
@@ -65,7 +104,7 @@ export function addItemChangeRoutes(app: FastifyInstance, { changeItems, clock }
       body: z.array(postedItemSchema).min(1).max(itemsMax),
       answer: changedSchema
     },
-    async ({ body }) => change(itemsOf(body, clock.nowMs()))
+    async ({ body }) => change(() => itemsOf(body, clock.nowMs()))
   )
   addRoute(
     app,
@@ -76,9 +115,24 @@ export function addItemChangeRoutes(app: FastifyInstance, { changeItems, clock }
     },
     async ({ params, body }) => {
       if (body !== undefined) throw new ProblemError(400, 'deleting an item takes no body')
-      return change([{ itemId: params.id, item: null }])
+      return change(() => [{ itemId: params.id, item: null }])
     }
   )
+}
+
+/** As a JSON merge patch (RFC 7396). */
+function patched(
+  item: Pick<CatalogueItem, 'title' | 'features'>,
+  { title = item.title, features = {} }: z.infer<typeof patchSchema>
+): Omit<z.infer<typeof postedItemSchema>, 'itemId'> {
+  const merged: Record<string, z.infer<typeof featureSchema>> = {}
+  if (features === null) return { title, features: merged }
+  for (const [field, values] of Object.entries(item.features)) setOwn(merged, field, [...values])
+  for (const [field, value] of Object.entries(features)) {
+    if (value === null) delete merged[field]
+    else setOwn(merged, field, value)
+  }
+  return { title, features: merged }
 }
 
 /** @throws ProblemError 400 with all problems */
