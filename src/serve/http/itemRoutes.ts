@@ -61,11 +61,13 @@ export function addItemChangeRoutes(app: FastifyInstance, parts: ItemParts): voi
   let last: Promise<unknown> = handledLater(Promise.resolve())
   /** Changes one after the other, so that none is lost between the reading of an item and its new record. */
   const change = (make: () => readonly ItemChange[] | Promise<readonly ItemChange[]>) => {
-    const turn = last.then(async () => {
-      const changes = await make()
-      await changeItems(changes)
-      return { itemIds: changes.map(({ itemId }) => itemId) }
-    })
+    const turn = handledLater(
+      last.then(async () => {
+        const changes = await make()
+        await changeItems(changes)
+        return { itemIds: changes.map(({ itemId }) => itemId) }
+      })
+    )
     last = handledLater(turn.catch(() => {})) // a failure is the answer to its own request
     return turn
   }
