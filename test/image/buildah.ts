@@ -5,7 +5,7 @@
 // chroot isolation, and keeps all of its storage in one folder that is removed at the end.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { appendFileSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 
@@ -173,21 +173,16 @@ function imageOf(folder: string, root: string, name: string): string {
 
 /** How this machine reaches the registries of packages: certificates and settings, in the build stage only. */
 function copyMachineSettings(root: string): void {
-  const settings = [
-    '/etc/pip.conf',
-    '/etc/npmrc',
-    path.join(os.homedir(), '.npmrc'),
-    '/etc/ssl/certs/ca-certificates.crt'
-  ]
-  for (const file of settings) {
+  for (const file of ['/etc/pip.conf', '/etc/npmrc', '/etc/ssl/certs/ca-certificates.crt']) {
     if (!existsSync(file)) continue
     mkdirSync(path.dirname(path.join(root, file)), { recursive: true })
     copyFileSync(file, path.join(root, file))
   }
-  // npm has authorities of its own, and does not look at the system's.
-  const npmrc = path.join(root, os.homedir(), '.npmrc')
-  mkdirSync(path.dirname(npmrc), { recursive: true })
-  appendFileSync(npmrc, '\ncafile=/etc/ssl/certs/ca-certificates.crt\n')
+  // The image is built by root, whatever the home of this test. npm has authorities of its own, and does not look at the
+  // system's.
+  const ownSettings = path.join(os.homedir(), '.npmrc')
+  const own = existsSync(ownSettings) ? readFileSync(ownSettings, 'utf8') : ''
+  writeFileSync(path.join(root, 'root/.npmrc'), `${own}\ncafile=/etc/ssl/certs/ca-certificates.crt\n`)
 }
 
 /** Where this machine's apt takes its packages from. */
