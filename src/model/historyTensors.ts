@@ -53,7 +53,7 @@ export const ageGroups = 32
 /** Doublings of the age. @param ageSeconds below 0 or not a number: counts as 0 @returns 0 … ageGroups − 1 */
 export function ageGroup(ageSeconds: number): number {
   if (!(ageSeconds > 0)) return 0
-  return Math.min(ageGroups - 1, Math.floor(Math.log2(1 + ageSeconds)))
+  return 31 - Math.clz32(Math.min(2 ** 31, 1 + ageSeconds)) // log2, rounded down
 }
 
 /** @param historyMax R */

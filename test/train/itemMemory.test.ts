@@ -36,6 +36,13 @@ function listsOf(updates: readonly ModelUpdate[], into = new Map<string, Map<str
   return into
 }
 
+/** By row. */
+function scoresOf(memory: ItemMemory, history: readonly number[], weights: readonly number[]) {
+  const { rows, scores } = memory.scores(history, weights)
+  assert.equal(new Set(rows).size, rows.length)
+  return new Map([...rows].map((row, i) => [row, scores[i]!]))
+}
+
 function near(actual: number | undefined, expected: number): void {
   assert(actual !== undefined && Math.abs(actual - expected) < 1e-6, `${actual} is not ${expected}`)
 }
@@ -52,8 +59,7 @@ test('S as defined: 1/δ forwards, half of it backwards, over √(n_h n_x) + 3',
   near(lists.get('c')!.get('d'), 1 / (Math.SQRT2 + 3))
   assert.deepEqual([...lists.get('c')!.keys()].sort(), ['a', 'b', 'd'])
   assert(!lists.get('c')!.has('c'))
-  const scores = new Map<number, number>()
-  memory.scores([table.rowOf('b'), table.rowOf('a')], [1, 0.8], scores)
+  const scores = scoresOf(memory, [table.rowOf('b'), table.rowOf('a')], [1, 0.8])
   near(scores.get(table.rowOf('c')), 1 / (Math.SQRT2 + 3) + (0.8 * 0.5) / (Math.SQRT2 + 3))
 })
 
@@ -144,8 +150,7 @@ test('an item that loses its row leaves: an empty list of its own, and out of th
   memory.learn(visit(table, 'z', 'c'))
   const after = listsOf(memory.takeUpdates())
   assert.deepEqual([...after.get('z')!.keys()], ['c'])
-  const scores = new Map<number, number>()
-  memory.scores([table.rowOf('z')], [1], scores)
+  const scores = scoresOf(memory, [table.rowOf('z')], [1])
   assert.deepEqual([...scores.keys()], [table.rowOf('c')])
 })
 

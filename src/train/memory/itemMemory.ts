@@ -57,6 +57,8 @@ export class ItemMemory {
   /** Since a restore the log may hold lists of a later moment: what changes until then is sent even if it moved little. */
   #isRestored = false
   readonly #rows: Int32Array
+  /** By row, of one call of `scores`; zeros between calls. */
+  #sums = new Float64Array(0)
 
   constructor(items: MemoryItems, limits: Partial<MemoryLimits> = {}) {
     this.limits = { ...memoryLimits, ...limits }
@@ -96,20 +98,28 @@ export class ItemMemory {
   }
 
   /**
-   * Σ over the history of weight · S[h, x], for every x that it speaks for, added to `scores`; by the lists of the h.
+   * Σ over the history of weight · S[h, x] > 0, for every x in the lists of the h.
    *
-   * @param history distinct rows @param weights of each
+   * @param history distinct rows @param weights of each, above 0
    */
-  scores(history: readonly number[], weights: readonly number[], scores: Map<number, number>): void {
+  scores(history: readonly number[], weights: readonly number[]): { rows: Int32Array; scores: Float64Array } {
+    if (this.#sums.length < this.#items.rows) this.#sums = new Float64Array(2 * this.#items.rows)
+    const sums = this.#sums
+    const found: number[] = []
     for (const [i, h] of history.entries()) {
       const list = this.#store.list(h)
       if (list === undefined) continue
-      for (let at = list.start; at < list.end && list.ids[at]! >= 0; at++) {
-        const x = list.ids[at]!
-        if (list.from[at]! <= 0 || !this.#isSame(list, at)) continue
-        scores.set(x, (scores.get(x) ?? 0) + weights[i]! * this.#weight(list.from[at]!, h, x))
+      const { ids, from, start, end } = list
+      for (let at = start; at < end && ids[at]! >= 0; at++) {
+        const x = ids[at]!
+        if (from[at]! <= 0 || !this.#isSame(list, at)) continue
+        if (sums[x] === 0) found.push(x)
+        sums[x]! += weights[i]! * this.#weight(from[at]!, h, x)
       }
     }
+    const scores = Float64Array.from(found, (x) => sums[x]!)
+    for (const x of found) sums[x] = 0
+    return { rows: Int32Array.from(found), scores }
   }
 
   /** The item leaves: its own list at once, lists that name it when they are next sent. */
@@ -230,24 +240,19 @@ export class ItemMemory {
     const generation = this.#items.generation(neighbour) & 0xffff
     let list = this.#store.list(row) ?? this.#store.grow(row, 1)
     const { ids, generations, start, end } = list
-    let weakest = start
-    let least = Number.POSITIVE_INFINITY
     let at = start
-    for (; at < end && ids[at]! >= 0; at++) {
+    for (; at < end && ids[at]! >= 0; at++)
       if (ids[at] === neighbour && generations[at] === generation) {
         list.into[at]! += into * this.#unit
         list.from[at]! += from * this.#unit
         return
       }
-      const count = list.into[at]! + list.from[at]!
-      if (count >= least) continue
-      least = count
-      weakest = at
-    }
     if (at === end && end - start < this.limits.slots) {
       list = this.#store.grow(row, end - start + 1)
       at = list.start + end - start
     } else if (at === end) {
+      const weakest = weakestOf(list)
+      const least = list.into[weakest]! + list.from[weakest]!
       const gained = (into + from) * this.#unit
       if (gained < least) {
         const left = (least - gained) / least
@@ -309,6 +314,19 @@ export class ItemMemory {
       entries.map(({ weight }) => weight)
     )
   }
+}
+
+/** The first slot of the smallest count, of a full list. */
+function weakestOf({ into, from, start, end }: NeighbourList): number {
+  let weakest = start
+  let least = Number.POSITIVE_INFINITY
+  for (let at = start; at < end; at++) {
+    const count = into[at]! + from[at]!
+    if (count >= least) continue
+    least = count
+    weakest = at
+  }
+  return weakest
 }
 
 function listUpdate(itemId: ItemId, neighbours: readonly ItemId[], weights: readonly number[]): ModelUpdate {

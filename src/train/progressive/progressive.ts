@@ -119,34 +119,18 @@ export class ProgressiveEvaluator {
   ): void {
     if (ranks.length < examples.length)
       throw new RangeError(`${examples.length} examples came with ${ranks.length} ranks: give one for each`)
-    const histories: Int32Array[] = []
-    const targets = new Int32Array(examples.length)
-    const isRepeat = new Uint8Array(examples.length)
-    let longest = 0
-    for (const [b, { history, target }] of examples.entries()) {
-      const indices = new Int32Array(history.length)
-      for (let i = 0; i < history.length; i++) {
-        const { itemId } = history[i]!
-        indices[i] = this.#index(itemId)
-        if (itemId === target.itemId) isRepeat[b] = 1
-      }
-      histories.push(indices)
-      targets[b] = this.#index(target.itemId)
-      longest = Math.max(longest, history.length)
-    }
-    this.#grow(this.#itemIndex.size)
-    if (ranks.some((rank) => rank >= 0)) this.#popularity.refresh(longest)
+    if (ranks.some((rank) => rank >= 0))
+      this.#popularity.refresh(examples.reduce((longest, { history }) => Math.max(longest, history.length), 0))
     const tested = new Uint8Array(methodCount)
     let [hits, ranked] = [0, 0]
-    for (let b = 0; b < examples.length; b++) {
+    for (const [b, { history, target }] of examples.entries()) {
       this.#examples++
-      const { eventTimeMs } = examples[b]!.target
-      if (eventTimeMs > this.#newestMs) this.#newestMs = eventTimeMs
-      if (isRepeat[b] === 1) this.#repeats++
+      if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
+      if (history.some(({ itemId }) => itemId === target.itemId)) this.#repeats++
       else if (ranks[b]! >= 0) {
         tested[0] = Math.min(missRank, ranks[b]!)
         tested[1] = Math.min(missRank, withoutMemory[b]!)
-        this.#test(histories[b]!, targets[b]!, cooccurrence?.[b] ?? -1, tested)
+        this.#test(examples[b]!, cooccurrence?.[b] ?? -1, tested)
         this.#record(tested, 1 / inclusion)
         ranked++
         if (tested[0] < 20) hits++
@@ -156,20 +140,25 @@ export class ProgressiveEvaluator {
     if (ranked > 0)
       for (const [i, value] of [W, unsure * S * S, unsure * S * W, unsure * W * W].entries())
         this.#sums[weightAt + i]! += value
-    for (let b = 0; b < examples.length; b++) this.#learn(histories[b]!, targets[b]!)
+    for (const { history, target } of examples) {
+      // A user's first step is never a target; the model sees it in the next one's history, and so does this.
+      if (history.length === 1) this.#count(history[0]!.itemId)
+      this.#count(target.itemId)
+    }
   }
 
   /** @param cooccurrence its rank, or −1 − the items that come before those of no count */
-  #test(history: Int32Array, target: number, cooccurrence: number, tested: Uint8Array): void {
-    if (target < 0) {
-      tested.fill(missRank, 2)
-      if (cooccurrence >= 0) tested[3] = Math.min(missRank, cooccurrence)
-      return
+  #test({ history, target }: Example, cooccurrence: number, tested: Uint8Array): void {
+    const item = this.#itemIndex.get(target.itemId)
+    tested[2] = missRank // of an item that was never counted
+    if (item !== undefined) {
+      this.#excluded.clear()
+      for (const { itemId } of history) {
+        const excluded = this.#itemIndex.get(itemId)
+        if (excluded !== undefined) this.#excluded.add(excluded)
+      }
+      tested[2] = this.#popularity.rank(item, this.#excluded)
     }
-    const [excluded, popularity] = [this.#excluded, this.#popularity]
-    excluded.clear()
-    for (const item of history) if (item >= 0) excluded.add(item)
-    tested[2] = popularity.rank(target, excluded)
     // Where the history says nothing of the target popularity follows. Items on both lists count twice.
     tested[3] = Math.min(missRank, cooccurrence >= 0 ? cooccurrence : -1 - cooccurrence + tested[2])
   }
@@ -187,15 +176,11 @@ export class ProgressiveEvaluator {
     this.#curve.add(ranks, this.#examples, this.#newestMs)
   }
 
-  #learn(history: Int32Array, target: number): void {
-    if (target < 0) return
-    this.#changed.willChange(target)
-    // A user's first step is never a target; the model sees it in the next one's history, and so does this.
-    if (history.length === 1 && history[0]! >= 0) {
-      this.#changed.willChange(history[0]!)
-      this.#popularity.count(history[0]!)
-    }
-    this.#popularity.count(target)
+  #count(itemId: string): void {
+    const item = this.#index(itemId)
+    if (item < 0) return
+    this.#changed.willChange(item)
+    this.#popularity.count(item)
   }
 
   #grow(size: number): void {
@@ -208,9 +193,9 @@ export class ProgressiveEvaluator {
     if (known !== undefined) return known
     if (this.#itemIndex.size >= this.options.itemsMax) return -1
     const index = this.#itemIndex.size
-    this.#changed.willChange(index)
     this.#itemIndex.set(itemId, index)
     this.#itemIds.push(itemId)
+    this.#grow(index + 1)
     return index
   }
 

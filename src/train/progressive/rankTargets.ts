@@ -31,8 +31,8 @@ interface RankingInput {
 /** m of a user: of the target, and of every item that has one. */
 export interface MemoryShares {
   readonly target: number
-  readonly columns: readonly number[]
-  readonly shares: readonly number[]
+  readonly columns: ArrayLike<number>
+  readonly shares: ArrayLike<number>
 }
 
 interface Ranking {
@@ -90,14 +90,17 @@ export function rankTargets(input: RankingInput): Ranking {
       }
       const raised = memory?.[b]
       if (raised === undefined) continue
-      const scaledLimits = limits.map((limit) => scaled(limit[b]!))
+      const ownLimits = limits.map((limit) => limit[b]!)
+      const scaledLimits = ownLimits.map(scaled)
       for (let i = 0; i < raised.columns.length; i++) {
         const column = raised.columns[i]!
-        if (column < from || column >= to || excluded[b]!.has(column)) continue
+        if (column < from || column >= to) continue
         const alone = own[column - from]!
         const base = scaled(alone)
-        for (let w = 0; w < weights.length; w++)
-          if (alone < limits[w]![b]! && base + weights[w]! * raised.shares[i]! >= scaledLimits[w]!) counts[w]![b]!++
+        for (let w = 0; w < weights.length; w++) {
+          const isRaised = alone < ownLimits[w]! && base + weights[w]! * raised.shares[i]! >= scaledLimits[w]!
+          if (isRaised && !excluded[b]!.has(column)) counts[w]![b]!++ // few are raised, so fewer are looked up
+        }
       }
     }
   }

@@ -169,20 +169,16 @@ export class TargetRanker {
   }
 
   /** m of each user, for the newest distinct items of the history. */
-  #memoryShares({ size, length, history, items, target }: MiniBatch, columns: Int32Array): MemoryShares[] {
+  #memoryShares({ size, length, history: steps, items, target }: MiniBatch, columns: Int32Array): MemoryShares[] {
     return Array.from({ length: size }, (_, b) => {
       const recent = new Set<number>()
       for (let at = (b + 1) * length - 1; at >= b * length && recent.size < memoryHistory; at--)
-        if (history[at] !== 0) recent.add(items[history[at]!]!)
-      const scores = new Map<number, number>()
-      const rows = [...recent]
-      this.#parts.memory.scores(
-        rows,
-        rows.map((_row, age) => memoryDecay ** age),
-        scores
-      )
-      const own = target[b] === 0 ? 0 : (scores.get(items[target[b]!]!) ?? 0)
-      return { target: own, columns: Array.from(scores.keys(), (row) => columns[row]!), shares: [...scores.values()] }
+        if (steps[at] !== 0) recent.add(items[steps[at]!]!)
+      const history = [...recent]
+      const weights = history.map((_row, age) => memoryDecay ** age)
+      const { rows, scores: shares } = this.#parts.memory.scores(history, weights)
+      const own = target[b] === 0 ? -1 : rows.indexOf(items[target[b]!]!)
+      return { target: own < 0 ? 0 : shares[own]!, columns: rows.map((row) => columns[row]!), shares }
     })
   }
 
@@ -198,7 +194,9 @@ export class TargetRanker {
 /** As EvaluationReport has it. @param excluded columns of the history and of the target */
 function rankByMemory({ target: own, columns, shares }: MemoryShares, excluded: ReadonlySet<number>) {
   let rank = 0
-  for (const [i, column] of columns.entries()) if (shares[i]! >= own && !excluded.has(column)) rank++
+  // Without a share of its own the target comes after all: from `missRank` on it does not matter how many these are.
+  for (let i = 0; i < columns.length && (own > 0 || rank < missRank); i++)
+    if (shares[i]! >= own && !excluded.has(columns[i]!)) rank++
   return own > 0 ? rank : -1 - Math.min(missRank, rank)
 }
 
