@@ -20,6 +20,7 @@ import { FloodGuard } from './batch/floodGuard.ts'
 import { ItemTable } from './batch/itemTable.ts'
 import type { MiniBatch, WindowBatch } from './batch/miniBatch.ts'
 import { Reservoir } from './batch/reservoir.ts'
+import { examplesByRow } from './batch/storedExample.ts'
 import { ItemInputs } from './itemInputs.ts'
 import { ItemMemory } from './memory/itemMemory.ts'
 import { TargetRanker, type TargetRankerState } from './progressive/targetRanker.ts'
@@ -179,9 +180,10 @@ export class IncrementalTrainer {
     this.assembler.observe(admitted)
     this.memory.learn(admitted)
     const replayed = this.#reservoir.draw(Math.round(replayRatio * admitted.length))
-    const batch = this.assembler.assemble([...admitted, ...replayed], ranges)
+    const fresh = examplesByRow(this.items, admitted, this.model.historyMax)
+    const batch = this.assembler.assemble([...fresh, ...replayed], ranges)
     const report = this.learn(batch, admitted.length)
-    for (const example of admitted) this.#reservoir.add(example)
+    for (const example of fresh) this.#reservoir.add(example)
     return { ...report, refused: examples.length - admitted.length }
   }
 

@@ -14,7 +14,7 @@ import type { CandidateSampler } from './candidateSampler.ts'
 import { FeatureRows } from './featureRows.ts'
 import type { ItemTable } from './itemTable.ts'
 import type { BatchCandidates, MiniBatch } from './miniBatch.ts'
-import type { StoredExample } from './reservoir.ts'
+import { examplesByRow, type StoredExample } from './storedExample.ts'
 
 interface BatchAssemblerOptions {
   readonly items: ItemTable
@@ -72,7 +72,7 @@ export class BatchAssembler {
     negatives: 'drawn' | 'none' = 'drawn'
   ): MiniBatch {
     const size = examples.length
-    const length = this.#look(examples)
+    const length = this.#look(examplesByRow(this.items, examples, this.historyMax))
     const { historyMax } = this
     const unique = this.#unique
     unique.reset(size * (length + 1) + this.#negatives + 1)
@@ -146,7 +146,7 @@ export class BatchAssembler {
   }
 
   /** Fills rows and times of all histories, and the rows of the targets. @returns L */
-  #look(examples: readonly (Example | StoredExample)[]): number {
+  #look(examples: readonly StoredExample[]): number {
     const { items, historyMax } = this
     if (this.#rows.length < examples.length * historyMax) {
       this.#rows = new Int32Array(examples.length * historyMax)
@@ -155,53 +155,22 @@ export class BatchAssembler {
     const rows = this.#rows
     const timesMs = this.#timesMs
     rows.fill(0, 0, examples.length * historyMax)
-    const found = this.#rowsOf(examples)
     this.#targets = new Int32Array(examples.length)
     let longest = 1
-    let next = 0
     for (const [b, example] of examples.entries()) {
       const start = b * historyMax
       const end = start + historyMax
       let at = end
-      if ('rows' in example) {
-        for (let i = example.rows.length - 2; i >= 0 && at > start; i--) {
-          if (!items.isAdmitted(example.rows[i]!)) continue
-          rows[--at] = example.rows[i]!
-          timesMs[at] = example.timesMs[i]!
-        }
-        const row = example.rows.at(-1)!
-        this.#targets[b] = items.isAdmitted(row) ? row : 0
-      } else {
-        const { history } = example
-        const first = Math.max(0, history.length - historyMax)
-        const last = next + history.length - first
-        for (let i = history.length - 1; i >= 0 && at > start; i--) {
-          const step = history[i]!
-          // Older steps replace those without a row.
-          const row = i >= first ? found[last - history.length + i]! : items.rowOf(step.itemId)
-          if (row === 0) continue
-          rows[--at] = row
-          timesMs[at] = step.eventTimeMs
-        }
-        this.#targets[b] = found[last]!
-        next = last + 1
+      // Since it was looked up an item may have lost its row.
+      for (let i = example.rows.length - 2; i >= 0 && at > start; i--) {
+        if (!items.isAdmitted(example.rows[i]!)) continue
+        rows[--at] = example.rows[i]!
+        timesMs[at] = example.timesMs[i]!
       }
+      const target = example.rows.at(-1)!
+      this.#targets[b] = items.isAdmitted(target) ? target : 0
       longest = Math.max(longest, end - at)
     }
     return longest
-  }
-
-  /** Rows of the newest history steps and the target of each example that is not stored, one after the other. */
-  #rowsOf(examples: readonly (Example | StoredExample)[]): Int32Array {
-    const ids: string[] = []
-    for (const example of examples) {
-      if ('rows' in example) continue
-      const { history, target } = example
-      for (let i = Math.max(0, history.length - this.historyMax); i < history.length; i++) ids.push(history[i]!.itemId)
-      ids.push(target.itemId)
-    }
-    const rows = new Int32Array(ids.length)
-    this.items.rowsOf(ids, rows)
-    return rows
   }
 }

@@ -16,15 +16,7 @@ import type { UserId } from '../../records/interaction.ts'
 import { ChangedRows, type Extent } from './changedRows.ts'
 import { chunkSlots, ExampleBlock, type ExampleColumns, newExampleColumns, readExampleBlock } from './exampleBlock.ts'
 import type { ItemTable } from './itemTable.ts'
-
-/** An example from the reservoir. Valid until an item loses its row. */
-export interface StoredExample {
-  readonly userId: UserId
-  /** [n + 1] rows of the history, oldest first, then of the target. */
-  readonly rows: Int32Array
-  readonly timesMs: Float64Array // [n + 1]
-  readonly weight: number
-}
+import { examplesByRow, type StoredExample } from './storedExample.ts'
 
 interface ReservoirOptions {
   /** Steps whose item has no row when an example is added are left out. */
@@ -73,32 +65,25 @@ export class Reservoir {
   }
 
   /** Stores an example; nothing if its target, or every step of its history, has no row. */
-  add(example: Example): void {
+  add(example: Example | StoredExample): void {
     if (this.#recentMax === 0) return
-    const target = this.#items.rowOf(example.target.itemId)
-    if (target === 0) return
+    const [byRow] = examplesByRow(this.#items, [example], this.#stepsMax - 1)
+    const { userId, rows, timesMs, weight } = byRow!
+    if (rows.length === 1 || rows.at(-1) === 0) return
     const slot = this.#free.pop() ?? this.#newSlot()
     this.#changed.willChange(slot)
     const chunk = this.#chunkOf(slot)
     const index = slot % chunkSlots
     const start = index * this.#stepsMax
-    // From the newest back, until the slot is full; then moved to its front.
-    let at = start + this.#stepsMax - 1
-    this.#write(chunk, at, target, example.target.eventTimeMs)
-    for (let i = example.history.length - 1; i >= 0 && at > start; i--) {
-      const step = example.history[i]!
-      const row = this.#items.rowOf(step.itemId)
-      if (row !== 0) this.#write(chunk, --at, row, step.eventTimeMs)
+    const length = Math.min(rows.length, this.#stepsMax)
+    for (let from = rows.length - length, to = start; from < rows.length; from++, to++) {
+      chunk.rows[to] = rows[from]!
+      chunk.generations[to] = this.#items.generation(rows[from]!)
+      chunk.timesMs[to] = timesMs[from]!
     }
-    const length = start + this.#stepsMax - at
-    if (length === 1) {
-      this.#free.push(slot)
-      return
-    }
-    for (const column of [chunk.rows, chunk.generations, chunk.timesMs]) column.copyWithin(start, at, at + length)
     chunk.lengths[index] = length
-    chunk.weights[index] = example.weight
-    this.#users[slot] = example.userId
+    chunk.weights[index] = weight
+    this.#users[slot] = userId
     if (this.#recent.length < this.#recentMax) this.#recent.push(slot)
     else {
       const leaving = this.#recent[this.#oldest]!
@@ -285,12 +270,6 @@ export class Reservoir {
 
   #chunkOf(slot: number): ExampleColumns {
     return this.#chunks[Math.floor(slot / chunkSlots)]!
-  }
-
-  #write(chunk: ExampleColumns, at: number, row: number, timeMs: number): void {
-    chunk.rows[at] = row
-    chunk.generations[at] = this.#items.generation(row)
-    chunk.timesMs[at] = timeMs
   }
 
   /** undefined if the slot is empty, its target lost its row, or its whole history did. */

@@ -4,7 +4,8 @@ import type { NamedArrays } from '../../../src/core/namedArrays.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import type { Example } from '../../../src/records/example.ts'
 import { ItemTable } from '../../../src/train/batch/itemTable.ts'
-import { Reservoir, type StoredExample } from '../../../src/train/batch/reservoir.ts'
+import { Reservoir } from '../../../src/train/batch/reservoir.ts'
+import type { StoredExample } from '../../../src/train/batch/storedExample.ts'
 import { partsOf, restoreFrom } from '../../support/copies.ts'
 
 const tableOf = () => {
