@@ -10,6 +10,7 @@ import { areUnits, isId } from '../index/indexChecks.ts'
 import type { ItemPoint, UserPoint } from '../index/vectorIndex.ts'
 import type { EncoderItem, EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
+import { PublisherCandidates } from './publisherCandidates.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'
 import { PublisherMemory } from './publisherMemory.ts'
 import { interestsOf, itemPoint, marksOf, userPoint } from './publisherPoints.ts'
@@ -35,10 +36,7 @@ export class Publisher {
   readonly #version: PublisherVersion
   readonly #items: PublisherItems
   readonly #users: PublisherUsers
-  /** To be removed from the index. */
-  readonly #expired = new Set<ItemId>()
-  /** Known to the model, but not allowed in lists: removed from the index once. */
-  readonly #hidden = new Set<ItemId>()
+  readonly #candidates: PublisherCandidates
   /** To be removed from the index → the record that says so. */
   readonly #forgotten = new Map<UserId, ChangeSource | undefined>()
   /** Taken, and neither written nor put back: they still count as waiting. */
@@ -56,6 +54,7 @@ export class Publisher {
     this.#limits = { ...defaultPublisherLimits, ...parts.limits }
     this.#version = new PublisherVersion(parts.index, this.#limits)
     this.#items = new PublisherItems(parts.encoder.dimensions)
+    this.#candidates = new PublisherCandidates(this.#items, this.#parts)
     this.#memory = new PublisherMemory(parts.memory, this.#items, parts.index)
     this.#users = new PublisherUsers({ ...this.#limits, ...parts.options })
   }
@@ -89,25 +88,8 @@ export class Publisher {
   noteModel({ changedItems, expired, changedNeighbours = [], weightsChanged, counts, reason }: ModelChange): void {
     const nowMs = this.#parts.clock.nowMs()
     if (reason !== undefined) this.#isRequested = true
-    for (const itemId of expired) {
-      this.#hidden.delete(itemId)
-      if (this.#parts.catalogue.get(itemId) === undefined) this.#leave(itemId)
-      else {
-        this.#items.noteCount(itemId, 0)
-        this.#items.note(itemId, true)
-      }
-    }
     const changed = new Set(changedItems)
-    for (const itemId of changed) {
-      if (!this.#parts.isCandidate(itemId)) {
-        this.#hide(itemId)
-        continue
-      }
-      this.#expired.delete(itemId)
-      this.#items.note(itemId, false)
-    }
-    for (const [itemId, count] of counts)
-      if (!this.#expired.has(itemId) && this.#parts.isCandidate(itemId)) this.#items.noteCount(itemId, count)
+    this.#candidates.noteModel(changed, expired, counts)
     for (const itemId of changedNeighbours) {
       this.#items.noteList(itemId)
       changed.add(itemId)
@@ -120,25 +102,17 @@ export class Publisher {
 
   /** Titles or features are new or changed: the items are written. @param count of an item that was removed before */
   noteCatalogue(items: Iterable<{ readonly itemId: ItemId; readonly count?: number }>): void {
-    for (const { itemId, count } of items) {
-      this.#hidden.delete(itemId)
-      this.#expired.delete(itemId)
-      if (count !== undefined) this.#items.noteCount(itemId, count)
-      this.#items.note(itemId, true)
-    }
+    this.#candidates.noteCatalogue(items)
   }
 
   /** Removes items from every index version, with the next `publishItems`. */
   removeItems(itemIds: Iterable<ItemId>): void {
-    // An id that no index accepts is in none, and its removal would be refused.
-    for (const itemId of itemIds) if (isId(itemId)) this.#leave(itemId)
+    this.#candidates.remove(itemIds)
   }
 
   /** `isCandidate` may have changed for any item. @param countOf interactions as the trainer counted them */
   candidatesChanged(countOf: (itemId: ItemId) => number): void {
-    for (const itemId of [...this.#items.ids()]) if (!this.#parts.isCandidate(itemId)) this.#hide(itemId)
-    const shown = [...this.#hidden].filter((itemId) => this.#parts.isCandidate(itemId))
-    this.noteCatalogue(shown.map((itemId) => ({ itemId, count: countOf(itemId) })))
+    this.#candidates.changed(countOf)
   }
 
   /** Items with new interactions: those whose popularity moved by more than a tenth are written again. */
@@ -171,7 +145,7 @@ export class Publisher {
     const { items, users } = this.#writing
     const unfilled = this.#version.name === undefined || this.#version.isLive ? 0 : this.#users.behind
     return {
-      items: this.#items.pending + this.#expired.size + items,
+      items: this.#items.pending + this.#candidates.removed.size + items,
       users: this.#users.waiting + this.#forgotten.size + users + unfilled,
       unknownUsers: this.#users.unknown
     }
@@ -199,7 +173,7 @@ export class Publisher {
    */
   publishItems(max: number = this.#limits.batchSize): Promise<ItemReport> {
     return this.#exclusively(async () => {
-      const removed = await this.#prepare('item', this.#expired)
+      const removed = await this.#prepare('item', this.#candidates.removed)
       const { modelVersion: indexVersion, step, dimensions } = this.#parts.encoder
       const taken = this.#items.take(max)
       const startMs = this.#parts.clock.nowMs()
@@ -335,17 +309,6 @@ export class Publisher {
         ...(promotion === undefined ? {} : { promotion })
       }
     })
-  }
-
-  #hide(itemId: ItemId): void {
-    if (this.#hidden.has(itemId)) return
-    this.#hidden.add(itemId)
-    this.removeItems([itemId])
-  }
-
-  #leave(itemId: ItemId): void {
-    this.#items.remove(itemId)
-    this.#expired.add(itemId)
   }
 
   #hasMoved({ slot, itemId, forced }: TakenItem, vector: Float32Array): boolean {
