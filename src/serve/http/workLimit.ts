@@ -7,7 +7,7 @@
 import type { Metrics } from '../../monitor/metricsRegistry.ts'
 import { ProblemError } from './problem.ts'
 
-/** A list may take this long: with what was in work when the limit was lowered, twice as long is seldom exceeded. */
+/** Time within which a list should be made. Lists in work when the limit is lowered may take up to twice as long. */
 const inTimeMs = 50
 /** Lists in work that are always allowed, even if each one alone takes longer than that. */
 const limitMin = 16
