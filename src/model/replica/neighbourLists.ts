@@ -68,7 +68,8 @@ export class NeighbourLists {
       return
     }
     if (this.#ids.length >= this.#idsMax) this.#dropUnused()
-    const indices = Int32Array.from(neighbours, (neighbour) => this.#index(neighbour))
+    const indices = new Int32Array(neighbours.length) // `from` with a function takes twice as long
+    for (let i = 0; i < neighbours.length; i++) indices[i] = this.#index(neighbours[i]!)
     this.#lists.set(this.#index(itemId), { indices, weights: weights.slice() })
   }
 
