@@ -51,7 +51,9 @@ export function addRoute<
     ...(body === undefined ? {} : { body: sharedSchema(app, body) }),
     response: {
       [status]: { description: options.summary, content, ...(entityTag ? { headers: entityTagHeader } : {}) },
-      ...(entityTag ? { 304: { description: 'The client has this answer', headers: entityTagHeader } } : {}),
+      ...(entityTag
+        ? { 304: { type: 'null', description: 'The client has this answer', headers: entityTagHeader } }
+        : {}),
       ...mapped(errors, problem)
     }
   }

@@ -148,6 +148,12 @@ test('a list that the client has already is a 304 without a body, until it chang
   assert.equal((await get('/livez')).headers.etag, undefined)
 })
 
+test('a 304 is described without a body', async (t) => {
+  const { get } = await setUp(t)
+  const { responses } = (await get('/openapi.json')).json().paths['/v1/popular'].get
+  assert.deepEqual(['content' in responses['304'], 'content' in responses['200']], [false, true])
+})
+
 test('long answers are compressed where the client accepts gzip, with a tag of their own', async (t) => {
   const { get } = await setUp(t)
   const gzip = { 'accept-encoding': 'br, gzip;q=0.5' }
