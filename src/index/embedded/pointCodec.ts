@@ -13,7 +13,7 @@ import type { ItemId } from '../../records/interaction.ts'
 import type { Neighbours } from '../memory.ts'
 import type { Role, VectorPoint } from '../vectorIndex.ts'
 
-interface DecodedPoint<Payload> {
+export interface DecodedPoint<Payload> {
   readonly step: number
   readonly vectors: Float32Array // [1, D] or [K, D], or none of a user
   readonly payload: Payload
