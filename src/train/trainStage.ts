@@ -51,6 +51,8 @@ export class TrainStage {
   #again: LedgerEntry[] = []
   #draining = false
   #isReset = false
+  /** Reading has begun: `consumed` includes what tools have set for the group. */
+  #hasPosition = false
   /** Of the events in the current batch. */
   #traces: Traces | undefined
 
@@ -103,6 +105,7 @@ export class TrainStage {
     }
     for await (const event of log.read(config.topics.userSequences, { resume, signal, name: trainName })) {
       if (this.#isReset) await this.#saveReset()
+      if (event.kind !== 'assigned') this.#hasPosition = true
       if (event.kind === 'records') await this.#receive(event.partition, event.records)
       await this.#trainDue(event.kind === 'idle', signal)
       await this.#requests.handle()
@@ -180,7 +183,10 @@ export class TrainStage {
 
   /** Everything that can be sent has been sent; while draining, the tower weights of the last batch too. */
   get updatesSent(): boolean {
-    return this.#sender.hasSent(this.batch, this.#draining) || !this.#state.isSound || this.#requests.updatesHeld
+    const { updatesHeld } = this.#requests
+    return (
+      this.#hasPosition && (this.#sender.hasSent(this.batch, this.#draining) || !this.#state.isSound || updatesHeld)
+    )
   }
 
   /** Next offset of user-sequences that no batch holds yet, by partition. */

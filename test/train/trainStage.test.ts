@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { unaccounted } from '../../src/core/account.ts'
 import { UnavailableError } from '../../src/core/errors.ts'
 import { erasedSequence } from '../../src/log/erasure.ts'
@@ -55,6 +56,41 @@ test('every example is learned once, in the order of time within a batch, across
   assert.deepEqual([without, taught + unknownItem + unknownHistory], [fresh.length - expected.length, expected.length])
   assert.equal(second.examplesLearned, taught)
   assert.equal(second.evaluator.report().examples, expected.length)
+  io.dispose()
+})
+
+test('a stage has not caught up before it has followed the offset that tools have set', async () => {
+  const io = await ioWithSequences()
+  const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
+  const first = new TrainStage({ ...io, ...stores, trainer: newTrainer(io) })
+  await learnAll(first, io)
+  const read = io.log.read.bind(io.log)
+  let join = () => {}
+  const joined = new Promise<void>((resolve) => {
+    join = resolve
+  })
+  io.log.read = (topic, options) => {
+    const resume = async (partition: number) => {
+      await joined
+      return options.resume(partition, 0n, 0n)
+    }
+    return read(topic, topic === 'user-sequences' ? { ...options, resume } : options)
+  }
+  const second = new TrainStage({ ...io, ...stores, trainer: newTrainer(io) })
+  const stop = new AbortController()
+  second.drain(true)
+  const running = second.run(stop.signal)
+  const end = (await io.log.ends('user-sequences')).get(0)
+  await until(async () => second.consumed().get(0) === end, running)
+  for (let turn = 0; turn < 50; turn++) {
+    await nextTurn()
+    assert(!second.updatesSent, 'the checkpoint is at the end, but the group is not')
+  }
+  join()
+  await until(async () => second.consumed().get(0) === end && second.updatesSent, running)
+  stop.abort()
+  await running
+  assert.equal(second.account().read, 2 * first.account().read, 'every example is read once more')
   io.dispose()
 })
 
