@@ -2,13 +2,21 @@
 //
 // Lists wait for the same cores: the more are in work, the longer each takes. The limit follows measured times like the
 // window of TCP: a list that took too long lowers it by a fifth, once per round of lists; one that was in time while
-// the limit was nearly reached raises it by one per round.
+// the limit was nearly reached raises it by one per round. What is too long follows the time that a list takes with few
+// others beside it, so that a far index, which answers late and many at a time, is not mistaken for overload.
 
 import type { Metrics } from '../../monitor/metricsRegistry.ts'
 import { ProblemError } from './problem.ts'
 
-/** Time within which a list should be made. Lists in work when the limit is lowered may take up to twice as long. */
+/**
+ * Time within which a list should be made, or twice the time of a list with few beside it if that is longer. Lists in
+ * work when the limit is lowered may take up to twice as long.
+ */
 const inTimeMs = 50
+/** Lists in work with which none of them waits for long. */
+const few = 4
+/** Weight of a new time in the mean of the times with few lists in work. */
+const newest = 0.1
 /** Lists in work that are always allowed, even if each one alone takes longer than that. */
 const limitMin = 16
 /** Before anything is measured. */
@@ -21,6 +29,8 @@ export class WorkLimit {
   readonly #nowMs: () => number
   #limit = limitStart
   #active = 0
+  /** Mean time of a list that began with few in work; 0: none has ended. */
+  #unloadedMs = 0
   #loweredAtMs = Number.NEGATIVE_INFINITY
 
   /** @param nowMs monotonic clock */
@@ -50,7 +60,9 @@ export class WorkLimit {
 
   #measure(startedMs: number, active: number): void {
     const nowMs = this.#nowMs()
-    if (nowMs - startedMs <= inTimeMs) {
+    const tookMs = nowMs - startedMs
+    if (active <= few) this.#unloadedMs += (tookMs - this.#unloadedMs) * (this.#unloadedMs === 0 ? 1 : newest)
+    if (tookMs <= Math.max(inTimeMs, 2 * this.#unloadedMs)) {
       if (active * 2 > this.#limit) this.#limit = Math.min(limitMax, this.#limit + 1 / this.#limit)
     } else if (startedMs > this.#loweredAtMs) {
       this.#limit = Math.max(limitMin, Math.floor(this.#limit * lowered))

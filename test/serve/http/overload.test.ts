@@ -111,7 +111,26 @@ test('at twice the rate that can be borne, lists take under 100 ms, and the core
 
 test('below the rate that can be borne nothing is rejected; slow lists are still made, sixteen at a time', async () => {
   assert.equal((await simulate(4, 5, 20)).rejected, 0)
-  const slow = await simulate(60, 30, 30, 5000)
+  const slow = await simulate(60, 30, 45, 20_000)
   assert(slow.takenMs.length > 0.9 * (25_000 / 60), `${slow.takenMs.length} lists`)
   assert(slow.takenMs.at(-1)! <= 17 * 60, `${slow.takenMs.at(-1)} ms`)
+})
+
+test('a far index answers late and many at a time: after the limit has grown nothing is rejected', async () => {
+  const latencyMs = 200
+  let nowMs = 0
+  const limit = new WorkLimit(createMetrics({ clock: systemClock, processMetrics: false }), () => nowMs)
+  const dueAt = new Map<number, () => void>()
+  const rejectedAtMs: number[] = []
+  for (; nowMs < 30_000; nowMs += 2) {
+    dueAt.get(nowMs)?.()
+    dueAt.delete(nowMs)
+    const begunMs = nowMs
+    const list = limit.run(() => new Promise<void>((resolve) => dueAt.set(begunMs + latencyMs, resolve)))
+    list.catch(() => rejectedAtMs.push(begunMs))
+    await nextTurn()
+  }
+  // 100 lists are in work at a time, and the limit starts at 64.
+  assert(rejectedAtMs.length > 0)
+  assert(rejectedAtMs.at(-1)! < 15_000, `rejected until ${rejectedAtMs.at(-1)} ms`)
 })
