@@ -146,17 +146,12 @@ export const metricDefinitions = {
   ignoredEvents: counter(
     'mtmi_sequence_ignored_events_total',
     'Events of a type without a weight (events.types), by type',
-    {
-      type: { max: 16 }
-    }
+    { type: { max: 16 } }
   ),
   deadLetters: counter(
     'mtmi_stage_dead_letter_records_total',
     'Records that a stage could not use and dead-lettered, by the topic they were read from',
-    {
-      stage,
-      topic: ['source', 'interactions', 'items', 'user-sequences', 'model-updates']
-    }
+    { stage, topic: ['source', 'interactions', 'items', 'user-sequences', 'model-updates'] }
   ),
   rejected: counter('mtmi_sequence_rejected_events_total', 'Records dead-lettered by the sequencer, by reason', {
     reason: ['decode', 'missing', 'invalid', 'future', 'mapping', 'other']
@@ -184,10 +179,7 @@ export const metricDefinitions = {
   hitRate: gauge(
     'mtmi_train_progressive_hit_rate_ratio',
     'Share of recent targets ranked in the first k before training on them',
-    {
-      ranker: ['model', 'popularity', 'cooccurrence'],
-      k: ['20', '50']
-    }
+    { ranker: ['model', 'popularity', 'cooccurrence'], k: ['20', '50'] }
   ),
   ndcg: gauge('mtmi_train_progressive_ndcg_ratio', 'NDCG of recent targets in the first k before training on them', {
     ranker: ['model', 'popularity', 'cooccurrence'],
@@ -248,16 +240,12 @@ export const metricDefinitions = {
   promotions: counter(
     'mtmi_publish_promotions_total',
     'Attempts to switch to another index version, by how they ended',
-    {
-      outcome: ['done', 'held', 'blocked']
-    }
+    { outcome: ['done', 'held', 'blocked'] }
   ),
   gates: counter(
     'mtmi_publish_gated_steps_total',
     'New tower weights that were tried before they were published, by the verdict',
-    {
-      outcome: ['accepted', 'refused']
-    }
+    { outcome: ['accepted', 'refused'] }
   ),
   gateHeld: gauge(
     'mtmi_publish_held_steps',
@@ -281,18 +269,13 @@ export const metricDefinitions = {
   indexRequests: counter(
     'mtmi_index_requests_total',
     'Requests sent to Qdrant: done, failed but sent again, refused for good, given up',
-    {
-      kind: ['read', 'write'],
-      outcome: ['done', 'retried', 'refused', 'failed']
-    }
+    { kind: ['read', 'write'], outcome: ['done', 'retried', 'refused', 'failed'] }
   ),
   indexRequestSeconds: histogram(
     'mtmi_index_request_seconds',
     'From sending a request to Qdrant to its answer, each attempt separately',
     requestSeconds,
-    {
-      kind: ['read', 'write']
-    }
+    { kind: ['read', 'write'] }
   ),
 
   driftPsi: gauge(
@@ -362,9 +345,7 @@ export const metricDefinitions = {
   httpActive: gauge(
     'mtmi_serve_active_requests',
     'HTTP requests being answered, by the role that their route requires',
-    {
-      kind: httpRequestKinds
-    }
+    { kind: httpRequestKinds }
   ),
   shed: counter('mtmi_serve_shed_requests_total', 'HTTP requests answered 503 at once, because too many are in work', {
     kind: httpRequestKinds
@@ -372,9 +353,7 @@ export const metricDefinitions = {
   denied: counter(
     'mtmi_serve_denied_requests_total',
     'HTTP requests refused: no good token, a host name or an origin that is not allowed',
-    {
-      reason: ['unauthenticated', 'forbidden', 'host', 'origin']
-    }
+    { reason: ['unauthenticated', 'forbidden', 'host', 'origin'] }
   ),
   served: counter('mtmi_serve_lists_total', 'Lists answered, by where they came from', {
     source: ['vectors', 'popular', 'similar']

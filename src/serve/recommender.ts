@@ -12,13 +12,12 @@ import { excludedHashes } from '../index/excludedItems.ts'
 import { type InterestScore, nearestInterest } from '../index/interestScore.ts'
 import type { FeatureFilter } from '../index/itemFilter.ts'
 import { noVotes, type Votes, votesOf } from '../index/memory.ts'
-import { dot, type MergedItem, mergeInterests } from '../index/mergeInterests.ts'
+import { type MergedItem, mergeInterests } from '../index/mergeInterests.ts'
 import { contextKey } from '../index/popularity.ts'
 import type {
   CandidateQuery,
   CandidateResult,
   Candidates,
-  DescribedItem,
   Filter,
   ItemPayload,
   PopularItem,
@@ -30,6 +29,7 @@ import type {
 } from '../index/vectorIndex.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { Recommendations, RecommendedItem, SessionRecommendations, SimilarItems } from './answers.ts'
+import { nearestSteps, strongestVotes } from './reasons.ts'
 import type { EncodedSession } from './sessions.ts'
 import { awayFromUnwanted } from './unwanted.ts'
 
@@ -67,10 +67,6 @@ const mixtureCandidatesPerPlace = 2
 const attemptsMax = 3
 /** With diversity, items examined for each place of a list: enough to find another for a near-duplicate. */
 const candidatesPerPlace = 3
-/** Items of the history that explain one result: more is not read. */
-const becauseMax = 3
-/** In 64 dimensions two unrelated unit vectors have a cosine below .3 in 99% of the cases. */
-const becauseScoreMin = 0.3
 /** Newest items of the history that are compared with a result. */
 const becauseHistoryMax = 50
 /**
@@ -349,16 +345,6 @@ function isEmpty(candidates: Candidates | undefined): boolean {
   return candidates === undefined || (candidates.interestCount === 0 && candidates.itemIds.length === 0)
 }
 
-/** The items of the history whose votes add most to the item's score. */
-function strongestVotes({ memory }: DescribedItem, { items, weights }: Votes): ItemId[] {
-  return items
-    .map((item, age) => ({ item, share: weights[age]! * (memory?.[age] ?? 0) }))
-    .filter(({ share }) => share > 0)
-    .sort((a, b) => b.share - a.share)
-    .slice(0, becauseMax)
-    .map(({ item }) => item)
-}
-
 const noneShown: ReadonlySet<number> = new Set()
 
 function notShown<T extends { readonly itemId: ItemId }>(
@@ -366,24 +352,6 @@ function notShown<T extends { readonly itemId: ItemId }>(
   shown: ReadonlySet<number>
 ): readonly T[] {
   return shown.size === 0 ? items : items.filter(({ itemId }) => !shown.has(hashKey(itemId)))
-}
-
-/** The items of the history nearest to one, nearest first. An item that has left the index explains nothing. */
-function nearestSteps(
-  itemId: ItemId,
-  { vector }: DescribedItem,
-  history: ReadonlySet<ItemId>,
-  items: ReadonlyMap<ItemId, DescribedItem>
-): readonly ItemId[] {
-  const near = [...history].flatMap((step) => {
-    const other = items.get(step)?.vector
-    if (step === itemId || vector === undefined || other === undefined) return []
-    const score = dot(vector, other)
-    return score >= becauseScoreMin ? [{ step, score }] : []
-  })
-  // Sorting is stable: of equally near ones the newer comes first.
-  near.sort((a, b) => b.score - a.score)
-  return near.slice(0, becauseMax).map(({ step }) => step)
 }
 
 const noVectors =
