@@ -1,28 +1,18 @@
 // `mtmi recommend` and `similar`: one query to the index of a run, whether or not its stages are running.
 
-import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { plainLine, print } from '../../src/core/terminal.ts'
-import { interestScoreOf } from '../../src/index/interestScore.ts'
-import { limitMax, Recommender } from '../../src/serve/recommender.ts'
-import { readIndex } from '../parts.ts'
-import { runToRead } from '../runs.ts'
-
-function withRecommender<T>(config: Config, ask: (recommender: Recommender) => Promise<T>): Promise<T> {
-  const { recommend: options, model } = config
-  return readIndex(config, runToRead(config), (index) =>
-    ask(new Recommender({ index, clock: systemClock, options, scoring: interestScoreOf(model) }))
-  )
-}
+import { withRecommender } from '../indexReader.ts'
 
 export async function recommend(
   config: Config,
   options: { user: string; limit: number; explain: boolean; json?: boolean }
 ): Promise<void> {
-  checkLimit(options.limit)
   const { user: userId, limit, explain } = options
-  const answer = await withRecommender(config, (recommender) => recommender.recommend({ userId, limit, explain }))
+  const answer = await withRecommender(config, limit, (recommender) =>
+    recommender.recommend({ userId, limit, explain })
+  )
   if (options.json === true) {
     print(`${JSON.stringify(answer)}\n`)
     return
@@ -45,8 +35,7 @@ export async function recommend(
 }
 
 export async function similar(config: Config, options: { item: string; limit: number; json?: boolean }): Promise<void> {
-  checkLimit(options.limit)
-  const answer = await withRecommender(config, (recommender) =>
+  const answer = await withRecommender(config, options.limit, (recommender) =>
     recommender.similar({ itemId: options.item, limit: options.limit })
   )
   if (answer === undefined)
@@ -61,8 +50,4 @@ export async function similar(config: Config, options: { item: string; limit: nu
     )
     print(`near to ${plainLine(options.item)} · vectors of ${answer.version}\n${lines.join('\n')}\n`)
   }
-}
-
-function checkLimit(limit: number): void {
-  if (limit < 1 || limit > limitMax) throw new ConfigError([`--limit must be 1…${limitMax}, got ${limit}`])
 }

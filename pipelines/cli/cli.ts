@@ -218,6 +218,17 @@ withOptions(
   ]
 ).action(async (options) => (await import('./ask.ts')).similar(configured(), options))
 
+withOptions(
+  addCommand(program, 'export', 'Lists of all users, a line of JSON each. What an interruption left is continued', [
+    ['mtmi export --out lists.jsonl --limit 20', 'a file in the form of the HTTP API']
+  ]),
+  [
+    new Option('--out <file>', 'File to write').argParser(nonEmpty('a file')).makeOptionMandatory(),
+    limit('Number of items of a list', 10),
+    json()
+  ]
+).action(async (options) => (await import('./export.ts')).exportLists(configured(), options))
+
 group('Model versions', 'mtmi rollback 180 --hold')
 withOptions(
   addCommand(program, 'versions', 'What is served, checkpoints, verdicts of the gate', [

@@ -1,4 +1,4 @@
-// Promises that are stored now and awaited later.
+// Promises that are stored now and awaited later, and many that are awaited together.
 
 /**
  * Marks a promise whose error is handled where it is awaited: until then Node would end the process for a rejection
@@ -12,4 +12,22 @@ export function handledLater<T>(promise: Promise<T> | undefined): Promise<T> | u
 export function handledLater<T>(promise: Promise<T> | undefined): Promise<T> | undefined {
   promise?.catch(() => {}) // the error is handled where the promise is awaited
   return promise
+}
+
+/** Of each input in turn, at most `count` at a time. @returns in the order of the inputs */
+export async function mapConcurrently<T, U>(
+  inputs: readonly T[],
+  count: number,
+  of: (input: T) => Promise<U>
+): Promise<U[]> {
+  const results: U[] = []
+  let next = 0
+  const worker = async () => {
+    while (next < inputs.length) {
+      const i = next++
+      results[i] = await of(inputs[i]!)
+    }
+  }
+  await Promise.all(Array.from({ length: count }, worker))
+  return results
 }

@@ -269,6 +269,12 @@ export interface VectorIndex {
   items(version: string, ids: readonly ItemId[], options?: DescribeOptions): Promise<ReadonlyMap<ItemId, DescribedItem>>
   user(userId: UserId): Promise<StoredUser | undefined>
   item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined>
+  /**
+   * At most `limit` users of the live version, in an order that the index keeps. Fewer: these are the last.
+   * @param after the last user of the page before, whether or not it is still there; undefined: from the beginning
+   * @throws UnavailableError if no version is live
+   */
+  usersAfter(after: UserId | undefined, limit: number): Promise<readonly UserId[]>
   /** Users of the live version whose ids begin with `prefix`, in the order of their ids. Only if ids are kept in order. */
   usersFrom?(prefix: string, limit: number): Promise<readonly { userId: UserId; payload: UserPayload }[]>
   /**

@@ -130,6 +130,30 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await assert.rejects(index.usersFrom('', 0), refusedWith('CONFIG', '0'))
   })
 
+  check('all users come in pages, each once, whatever is written and removed in between', async (index) => {
+    await assert.rejects(index.usersAfter(undefined, 2), refusedWith('UNAVAILABLE'))
+    await small(index)
+    const more = ['anna', 'an€', 'aé', 'bob', 'b', 'z'.repeat(1024)]
+    await index.upsert(
+      'a',
+      1,
+      more.map((id) => userPoint(id, [x, y]))
+    )
+    const found: string[] = []
+    for (;;) {
+      const page = await index.usersAfter(found.at(-1), 2)
+      found.push(...page)
+      if (page.length < 2) break
+    }
+    assert.deepEqual(found.toSorted(), ['ann', ...more].toSorted())
+    // The user after whom the next page begins is gone.
+    const [first, second, third] = found
+    await index.remove('a', 'user', [second!])
+    assert.deepEqual(await index.usersAfter(second, 1), [third])
+    assert.deepEqual(await index.usersAfter(first, 1), [third])
+    await assert.rejects(index.usersAfter(undefined, 0), refusedWith('CONFIG', '0'))
+  })
+
   check('a search by vectors gives one list a vector, best first, with cosines', async (index) => {
     await small(index)
     const { indexVersion, step, lists, user } = await index.search(byVector(x, y), 2)

@@ -260,6 +260,14 @@ export class MemoryVectorIndex implements VectorIndex {
     return this.#live === undefined ? undefined : this.#indexVersion(this.#live).items.get(itemId)?.point
   }
 
+  async usersAfter(after: UserId | undefined, limit: number): Promise<readonly UserId[]> {
+    this.#check()
+    if (!(limit >= 1)) throw new ConfigError([`limit must be an integer ≥ 1, not ${limit}`])
+    if (this.#live === undefined) throw new UnavailableError('no index version is live')
+    const ids = [...this.#indexVersion(this.#live).users.keys()].sort()
+    return ids.filter((id) => after === undefined || id > after).slice(0, limit)
+  }
+
   async fields(): Promise<readonly string[]> {
     this.#check()
     if (this.#live === undefined) throw new UnavailableError('no index version is live')

@@ -1,5 +1,6 @@
 // The vector index without a server: durable on disk, exact, searched on a thread of its own. Twin of the Qdrant one.
 
+import { UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
@@ -177,6 +178,13 @@ export class EmbeddedIndex implements VectorIndex {
     const live = this.#live()
     const item = live && this.#store.item(live.version, itemId)
     return item && { payload: item.payload, vector: item.vector }
+  }
+
+  async usersAfter(after: UserId | undefined, limit: number): Promise<readonly UserId[]> {
+    checkLimit(limit)
+    const live = this.#live()
+    if (live === undefined) throw new UnavailableError('no index version is live')
+    return this.#store.usersAfter(live.version, after, limit)
   }
 
   async usersFrom(prefix: string, limit: number): Promise<{ userId: UserId; payload: UserPayload }[]> {

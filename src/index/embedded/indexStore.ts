@@ -79,6 +79,9 @@ const changedPointsDefault = 200_000
 /** Points deleted in one transaction when a version is dropped: a few milliseconds, so that others can write between. */
 const dropBatch = 2_000
 
+/** After every key that begins with this one: no byte of UTF-8 is 0xff. */
+const beyond = (start: Buffer): Buffer => Buffer.concat([start, Buffer.alloc(1, 0xff)])
+
 export class IndexStore {
   readonly #directory: string
   readonly #root: RootDatabase<unknown, string>
@@ -156,9 +159,19 @@ export class IndexStore {
 
   /** Up to `limit` users whose ids begin with `prefix`, by the bytes of their ids. */
   usersFrom(version: VersionState, prefix: string, limit: number): { userId: string; payload: UserPayload }[] {
-    const found: { userId: string; payload: UserPayload }[] = []
     const start = keyOf(version.generation, 'user', prefix)
-    const end = Buffer.concat([start, Buffer.alloc(1, 0xff)]) // beyond every id: no byte of UTF-8 is 0xff
+    return this.#usersBetween(version, start, beyond(start), limit)
+  }
+
+  /** In the order of the ids. */
+  usersAfter(version: VersionState, after: string | undefined, limit: number): string[] {
+    const first = keyOf(version.generation, 'user', '')
+    const start = after === undefined ? first : keyOf(version.generation, 'user', `${after}\0`)
+    return this.#usersBetween(version, start, beyond(first), limit).map(({ userId }) => userId)
+  }
+
+  #usersBetween(version: VersionState, start: Buffer, end: Buffer, limit: number) {
+    const found: { userId: string; payload: UserPayload }[] = []
     for (const { key, value } of this.#points.getRange({ start, end })) {
       const userId = idOf(key)
       const user = userOf(version, userId, value)

@@ -248,6 +248,13 @@ export class QdrantIndex implements VectorIndex {
     return holds
   }
 
+  async usersAfter(after: UserId | undefined, limit: number): Promise<readonly UserId[]> {
+    checkLimit(limit)
+    const users = await this.#inLiveVersion((version) => this.#queries.usersAfter(version, after, limit))
+    if (users === undefined) throw nothingLive()
+    return users
+  }
+
   /** Removes every collection of this run, the live ones and their aliases included. @returns their names */
   clear(): Promise<string[]> {
     return this.#versions.clear()

@@ -29,6 +29,7 @@ import type { QdrantOptions } from './qdrantOptions.ts'
 import {
   contextField,
   describedFields,
+  isRemoved,
   type QdrantPayload,
   toItemPayload,
   toPopularItem,
@@ -178,6 +179,21 @@ export class QdrantQueries {
       client.scroll(collection, { limit: 1, filter, with_payload: false, with_vector: false })
     )
     return points.length > 0
+  }
+
+  /** In the order of the ids of their points. */
+  async usersAfter(version: string, after: UserId | undefined, limit: number): Promise<UserId[]> {
+    const collection = this.#names.collection('user', version)
+    // The point at the offset is in the answer.
+    const offset = after === undefined ? {} : { offset: pointId(after) }
+    const { points } = await this.#requests.read(`read users of ${collection}`, (client) =>
+      client.scroll(collection, {
+        ...{ ...offset, limit: limit + 1, filter: { must_not: [isRemoved] } },
+        ...{ with_payload: ['id'], with_vector: false }
+      })
+    )
+    const ids = points.map(({ payload }) => String(payload?.id))
+    return ids.filter((id) => id !== after).slice(0, limit)
   }
 
   /** undefined: not here, or removed. @throws NotInQdrantError if there is no such collection */

@@ -2,6 +2,7 @@
 
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
+import { mapConcurrently } from '../../core/promises.ts'
 import { idProblem } from '../../records/admission.ts'
 import { named, problemSchema, recommendationsSchema, type Shape } from '../answers.ts'
 import { filterOfBody } from './filters.ts'
@@ -62,24 +63,10 @@ export function addBatchRoute(app: FastifyInstance, { parts, filters, work }: Li
             return failed(answer.error)
           }
         }
-        const lists = await inOrder(userIds, listOf)
+        const lists = await mapConcurrently(userIds, batchLists, listOf)
         if (unavailable !== undefined && lists.every((list) => 'error' in list && list.error.status === 503))
           throw unavailable
         return { lists }
       }, batchLists)
   )
-}
-
-/** `batchLists` at a time. */
-async function inOrder<T, U>(inputs: readonly T[], of: (input: T) => Promise<U>): Promise<U[]> {
-  const results: U[] = []
-  let next = 0
-  const worker = async () => {
-    while (next < inputs.length) {
-      const i = next++
-      results[i] = await of(inputs[i]!)
-    }
-  }
-  await Promise.all(Array.from({ length: batchLists }, worker))
-  return results
 }

@@ -74,7 +74,13 @@ export async function fakeQdrant(): Promise<{ readonly url: string; close(): Pro
       case 'POST /points/count':
         return { count: matching(held, body.filter).length }
       case 'POST /points/scroll':
-        return { points: matching(held, body.filter).map((point) => shown(point, body.with_vector)) }
+        return {
+          points: matching(held, body.filter)
+            .filter(({ id }) => body.offset === undefined || id >= body.offset)
+            .sort((a, b) => (a.id < b.id ? -1 : 1))
+            .slice(0, body.limit)
+            .map((point) => shown(point, body.with_vector))
+        }
       case 'POST /points/delete':
         for (const { id } of matching(held, body.filter)) held.points.delete(id)
         return {}
@@ -149,7 +155,8 @@ function matching({ points }: Collection, filter: Json | undefined): Point[] {
 }
 
 function meets(point: Point, { must = [], must_not = [] }: Json = {}): boolean {
-  const holds = ({ has_id, key, match, range }: Json): boolean => {
+  const holds = ({ has_id, key, match, range, ...nested }: Json): boolean => {
+    if ('must' in nested || 'must_not' in nested) return meets(point, nested)
     if (has_id !== undefined) return has_id.includes(point.id)
     const value = point.payload[key]
     if (value === undefined) return false

@@ -61,3 +61,18 @@ test('collections made before lists were stored are refused, with what to do', (
       (error) => error instanceof MtmiError && /items-a has no sparse vector.*mtmi reset/.test(error.message)
     )
   }))
+
+test('users come in pages, each once, in the order of the ids of their points', () =>
+  onFake(async (index) => {
+    await index.createVersion('a', { dimensions: 4, interestCount: 1 })
+    const users = Array.from({ length: 7 }, (_, i) => `u${i}`)
+    const payload = { recent: [], historyLength: 0, newestMs: 0, updatedAtMs: 0 }
+    const point = (id: string) => ({ ...{ id, payload }, role: 'user' as const, vectors: Float32Array.of(1, 0, 0, 0) })
+    await index.upsert('a', 1, users.map(point))
+    await index.promote('a', { items: 0, users: 7 })
+    const found: string[] = []
+    while (found.length % 3 === 0 && found.length < 9) found.push(...(await index.usersAfter(found.at(-1), 3)))
+    assert.deepEqual(found.toSorted(), users)
+    await index.remove('a', 'user', [found[3]!])
+    assert.deepEqual(await index.usersAfter(found[3], 2), found.slice(4, 6))
+  }))
