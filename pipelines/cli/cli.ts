@@ -47,9 +47,7 @@ const program = new Command('mtmi')
   .option('--data-dir <folder>', 'Folder of all state (default: data)')
   .option('--run <name>', 'State of one stream in it (default: the only one)')
   .addOption(
-    new Option('--set <key=value>', 'One setting, such as seed=7; repeatable')
-      .argParser(collect)
-      .default([], 'none')
+    new Option('--set <key=value>', 'One setting, such as seed=7; repeatable').argParser(collect).default([], 'none')
   )
   .showSuggestionAfterError()
   .configureHelp({
