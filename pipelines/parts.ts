@@ -44,7 +44,8 @@ export function openHttpRegistry(config: Config): HttpRegistry {
 }
 
 /**
- * @param place which process of the run this is, such as `sequence-0`: part of its client ID on Kafka. Absent: a command
+ * @param place which process of the run this is, such as `sequence-0`: part of its client ID on Kafka; absent: a
+ * command
  */
 export async function openStageIo(config: Config, run: RunDirectory, place?: string): Promise<StageIo> {
   const { topics } = config

@@ -1,5 +1,7 @@
 // How far a catch-up is: the share of what there is to train on, events a second, time left.
 
+import { number } from '../src/lab/evaluation/figures.ts'
+
 /** The rate is that of the newest seconds: the first batches are slower, as the model's graph is made. */
 const rateOverMs = 10_000
 const barWidth = 24
@@ -22,14 +24,12 @@ export class CatchUp {
     const first = samples[0]!
     const rate = nowMs > first.atMs ? ((done - first.done) * 1000) / (nowMs - first.atMs) : 0
     const parts = [
-      `training ${String(Math.floor(100 * share)).padStart(3)}% ${bar} ${whole(done)} of ${whole(total)} events`,
-      ...(rate > 0 && share < 1 ? [`${whole(rate)} events/s`, `${duration(remaining / rate)} left`] : [])
+      `training ${String(Math.floor(100 * share)).padStart(3)}% ${bar} ${number(done)} of ${number(total)} events`,
+      ...(rate > 0 && share < 1 ? [`${number(rate)} events/s`, `${duration(remaining / rate)} left`] : [])
     ]
     return parts.join(' · ')
   }
 }
-
-const whole = (value: number) => Math.round(value).toLocaleString('en')
 
 /** @param seconds 0 or more */
 export function duration(seconds: number): string {

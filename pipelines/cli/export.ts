@@ -9,6 +9,7 @@ import { ConfigError } from '../../src/core/errors.ts'
 import { mapConcurrently } from '../../src/core/promises.ts'
 import { note, print } from '../../src/core/terminal.ts'
 import type { VectorIndex } from '../../src/index/vectorIndex.ts'
+import { number } from '../../src/lab/evaluation/figures.ts'
 import { startStatusLine } from '../../src/lab/evaluation/statusLine.ts'
 import type { UserId } from '../../src/records/interaction.ts'
 import type { Recommender } from '../../src/serve/recommender.ts'
@@ -42,7 +43,7 @@ export async function exportLists(
     try {
       const { lists: before, userId, end } = await wholeLines(part)
       await file.truncate(end)
-      if (before > 0) note(`${part} has ${whole(before)} lists: continues after them`)
+      if (before > 0) note(`${part} has ${number(before)} lists: continues after them`)
       const all: Written = { lists: 0, popular: 0, before, versions: new Set() }
       await writeLists({ recommender, index, limit, after: userId, file, all })
       await file.sync()
@@ -53,9 +54,9 @@ export async function exportLists(
   })
   await rename(part, out)
   const { lists, popular, before, versions } = written
-  const earlier = before === 0 ? '' : `; ${whole(before)} more were there before`
+  const earlier = before === 0 ? '' : `; ${number(before)} more were there before`
   note(
-    `wrote ${whole(lists)} lists to ${out}, ${whole(popular)} of them of popular items, for users without vectors${earlier}`
+    `wrote ${number(lists)} lists to ${out}, ${number(popular)} of them of popular items, for users without vectors${earlier}`
   )
   if (json) print(`${JSON.stringify({ out, lists, popular, before, versions: [...versions] })}\n`)
 }
@@ -92,7 +93,7 @@ async function writeLists(work: {
       all.lists += lines.length
       after = users.at(-1)
       const seconds = (systemClock.nowMs() - beganMs) / 1000
-      status.show(`${whole(all.lists)} lists written, ${whole(all.lists / Math.max(seconds, 0.001))} a second`)
+      status.show(`${number(all.lists)} lists written, ${number(all.lists / Math.max(seconds, 0.001))} a second`)
       if (users.length < pageUsers) return
     }
   } finally {
@@ -121,5 +122,3 @@ async function wholeLines(file: string): Promise<{ lists: number; userId?: UserI
   }
   throw new ConfigError([`${file} is not what an export left: remove it, or name another file with --out`])
 }
-
-const whole = (value: number) => Math.round(value).toLocaleString('en')

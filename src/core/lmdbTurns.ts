@@ -1,9 +1,10 @@
 // Opening LMDB takes turns with writing, in each thread.
 //
 // Opening an LMDB environment, or a database in it, takes its write lock, and lmdb-js waits for it on the calling
-// thread. A write transaction holds the lock of its environment until its callback has run, on the thread that requested
-// for it. So two threads or processes, each of which opens what the other one is writing, would wait for each other for
-// ever. A thread that opens with no transaction of its own under way holds nothing that anybody could wait for.
+// thread. A write transaction holds the lock of its environment until its callback has run, on the thread that
+// requested it. So two threads or processes, each of which opens what the other one is writing, would wait for each
+// other for ever. A thread that opens with no transaction of its own under way holds nothing that anybody could wait
+// for.
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { explained, refuseFullDisk } from './diskFault.ts'

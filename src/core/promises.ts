@@ -1,4 +1,4 @@
-// Promises that are stored now and awaited later, and many that are awaited together.
+// Promises that are stored now and awaited later, work in turn, and work that is done together.
 
 /**
  * Marks a promise whose error is handled where it is awaited: until then Node would end the process for a rejection
@@ -30,4 +30,16 @@ export async function mapConcurrently<T, U>(
   }
   await Promise.all(Array.from({ length: count }, worker))
   return results
+}
+
+/** Work that is done one after the other, in the order of the calls. */
+export class Turns {
+  #last: Promise<unknown> = handledLater(Promise.resolve())
+
+  /** Waits for the work of the calls before it, whether or not that fails; only its own error is thrown. */
+  run<T>(work: () => Promise<T>): Promise<T> {
+    const turn = handledLater(this.#last.then(work))
+    this.#last = handledLater(turn.catch(() => {})) // the caller of this turn gets the error
+    return turn
+  }
 }

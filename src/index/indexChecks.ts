@@ -1,6 +1,6 @@
 // What every index checks before it writes, searches or switches.
 
-import { ConfigError, DivergedError, MtmiError } from '../core/errors.ts'
+import { ConfigError, DivergedError, MtmiError, UnavailableError } from '../core/errors.ts'
 import { idProblem } from '../records/admission.ts'
 import type { ItemId } from '../records/interaction.ts'
 import { type Neighbours, neighboursProblem } from './memory.ts'
@@ -133,6 +133,10 @@ export function checkShape(version: string, shape: VersionShape): void {
 /** @throws ConfigError */
 export function checkLimit(limit: number): void {
   if (!Number.isInteger(limit) || limit < 1) throw new ConfigError([`limit must be an integer ≥ 1, not ${limit}`])
+}
+
+export function nothingLive(): UnavailableError {
+  return new UnavailableError('no index version is live: nothing has been published yet')
 }
 
 /** The refusal of a `promote`. A later attempt succeeds once the points have arrived. */

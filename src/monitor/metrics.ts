@@ -91,8 +91,8 @@ export const httpRoutes = [
 ] as const
 
 /**
- * Kinds of HTTP requests, each with slots of its own; `other` has no limit: health, metrics, descriptions, the console's
- * page.
+ * Kinds of HTTP requests, each with slots of its own; `other` has no limit: health, metrics, descriptions, the
+ * console's page.
  */
 export const httpRequestKinds = ['read', 'events', 'admin', 'other'] as const
 

@@ -18,7 +18,9 @@ export class PublisherCandidates {
     this.#parts = parts
   }
 
-  /** @param changed items with a new embedding @param expired items without one from now on @param counts interactions */
+  /**
+   * @param changed items with a new embedding @param expired items without one from now on @param counts interactions
+   */
   noteModel(changed: Iterable<ItemId>, expired: Iterable<ItemId>, counts: Iterable<readonly [ItemId, number]>): void {
     for (const itemId of expired) {
       this.#hidden.delete(itemId)

@@ -10,7 +10,9 @@ interface ChangingParts {
   readonly memory: ItemMemory
 }
 
-/** What changed since the last call: expired items, embeddings of items, lists of the memory, embeddings of features. */
+/**
+ * What changed since the last call: expired items, embeddings of items, lists of the memory, embeddings of features.
+ */
 export function takeChanges({ items, features, memory }: ChangingParts): ModelUpdate[] {
   const updates: ModelUpdate[] = []
   // An item that lost its row and got one again is among the dirty rows, not here.

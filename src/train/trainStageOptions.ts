@@ -16,7 +16,9 @@ export interface TrainStageOptions extends StageIo {
   readonly catalogue?: CatalogueReader
   readonly checkpoints: CheckpointStore
   readonly ledger: BatchLedger
-  /** Topics that were created again: `userSequences` is read from its beginning, `modelUpdates` gets the whole model. */
+  /**
+   * Topics that were created again: `userSequences` is read from its beginning, `modelUpdates` gets the whole model.
+   */
   readonly newTopics?: {
     readonly userSequences: boolean
     readonly modelUpdates: boolean

@@ -178,8 +178,8 @@ function copyMachineSettings(root: string): void {
     mkdirSync(path.dirname(path.join(root, file)), { recursive: true })
     copyFileSync(file, path.join(root, file))
   }
-  // The image is built by root, whatever the home of this test. npm has authorities of its own, and does not look at the
-  // system's.
+  // The image is built by root, whatever the home of this test. npm has authorities of its own, and does not look at
+  // the system's.
   const ownSettings = path.join(os.homedir(), '.npmrc')
   const own = existsSync(ownSettings) ? readFileSync(ownSettings, 'utf8') : ''
   writeFileSync(path.join(root, 'root/.npmrc'), `${own}\ncafile=/etc/ssl/certs/ca-certificates.crt\n`)

@@ -1,10 +1,9 @@
 // The vector index without a server: durable on disk, exact, searched on a thread of its own. Twin of the Qdrant one.
 
-import { UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
-import { checkLimit } from '../indexChecks.ts'
+import { checkLimit, nothingLive } from '../indexChecks.ts'
 import type { FeatureFilter } from '../itemFilter.ts'
 import { weightsIn } from '../memory.ts'
 import type {
@@ -183,7 +182,7 @@ export class EmbeddedIndex implements VectorIndex {
   async usersAfter(after: UserId | undefined, limit: number): Promise<readonly UserId[]> {
     checkLimit(limit)
     const live = this.#live()
-    if (live === undefined) throw new UnavailableError('no index version is live')
+    if (live === undefined) throw nothingLive()
     return this.#store.usersAfter(live.version, after, limit)
   }
 

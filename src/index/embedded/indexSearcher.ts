@@ -1,10 +1,9 @@
 // The items of every index version in memory, kept up to date with the store, and the answers from them. Each thread or
 // process that searches has one.
 
-import { UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
 import { excludedHashes } from '../excludedItems.ts'
-import { checkLimit, checkQuery } from '../indexChecks.ts'
+import { checkLimit, checkQuery, nothingLive } from '../indexChecks.ts'
 import type { FeatureFilter } from '../itemFilter.ts'
 import { queryInterestsMax } from '../itemTable.ts'
 import { noVotes, type Votes, votesOf } from '../memory.ts'
@@ -121,8 +120,7 @@ export class IndexSearcher {
     const { live: indexVersion, versions } = this.catchUp()
     const version = indexVersion === undefined ? undefined : own(versions, indexVersion)
     const items = version && this.#items.get(version.generation)
-    if (indexVersion === undefined || version === undefined || items === undefined)
-      throw new UnavailableError('no index version is live: nothing has been published yet')
+    if (indexVersion === undefined || version === undefined || items === undefined) throw nothingLive()
     return { version, items, answer: { indexVersion, step: items.step } }
   }
 

@@ -3,9 +3,9 @@
 
 import type { Schemas } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
-import { ConfigError, UnavailableError } from '../../core/errors.ts'
+import { ConfigError } from '../../core/errors.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
-import { checkLimit, checkLists, checkPoints } from '../indexChecks.ts'
+import { checkLimit, checkLists, checkPoints, nothingLive } from '../indexChecks.ts'
 import type { FeatureFilter } from '../itemFilter.ts'
 import {
   type CandidateOptions,
@@ -180,12 +180,10 @@ export class QdrantIndex implements VectorIndex {
     options: SearchOptions = {}
   ): Promise<SearchResult> {
     checkLimit(limit)
-    const found = await this.#inLiveVersion<SearchResult>(
+    return this.#fromLiveVersion<SearchResult>(
       (version) => this.#queries.search(version, { ...query, limit, filter, options }),
       async (indexVersion) => ({ indexVersion, step: await this.#queries.step(indexVersion), lists: undefined })
     )
-    if (found === undefined) throw nothingLive()
-    return found
   }
 
   async candidates(
@@ -195,22 +193,18 @@ export class QdrantIndex implements VectorIndex {
     options: CandidateOptions
   ): Promise<CandidateResult> {
     checkLimit(limit)
-    const found = await this.#inLiveVersion<CandidateResult>(
+    return this.#fromLiveVersion<CandidateResult>(
       async (version) => {
         const shape = await this.#versions.shape(version)
         return this.#candidates.find(version, shape, { ...query, limit, filter, options })
       },
       async (indexVersion) => ({ indexVersion, step: await this.#queries.step(indexVersion), candidates: undefined })
     )
-    if (found === undefined) throw nothingLive()
-    return found
   }
 
   async popular(limit: number, filter: Filter = {}, context?: string): Promise<PopularItems> {
     checkLimit(limit)
-    const found = await this.#inLiveVersion((version) => this.#queries.popular(version, limit, filter, context))
-    if (found === undefined) throw nothingLive()
-    return found
+    return this.#fromLiveVersion((version) => this.#queries.popular(version, limit, filter, context))
   }
 
   async items(
@@ -237,22 +231,16 @@ export class QdrantIndex implements VectorIndex {
   }
 
   async fields(): Promise<readonly string[]> {
-    const fields = await this.#inLiveVersion((version) => this.#queries.fields(version))
-    if (fields === undefined) throw nothingLive()
-    return fields
+    return this.#fromLiveVersion((version) => this.#queries.fields(version))
   }
 
   async holdsAny(features: FeatureFilter): Promise<boolean> {
-    const holds = await this.#inLiveVersion((version) => this.#queries.holdsAny(version, features))
-    if (holds === undefined) throw nothingLive()
-    return holds
+    return this.#fromLiveVersion((version) => this.#queries.holdsAny(version, features))
   }
 
   async usersAfter(after: UserId | undefined, limit: number): Promise<readonly UserId[]> {
     checkLimit(limit)
-    const users = await this.#inLiveVersion((version) => this.#queries.usersAfter(version, after, limit))
-    if (users === undefined) throw nothingLive()
-    return users
+    return this.#fromLiveVersion((version) => this.#queries.usersAfter(version, after, limit))
   }
 
   /** Removes every collection of this run, the live ones and their aliases included. @returns their names */
@@ -363,6 +351,16 @@ export class QdrantIndex implements VectorIndex {
     }
   }
 
+  /** @throws UnavailableError if no version is live */
+  async #fromLiveVersion<T extends NonNullable<unknown>>(
+    ask: (version: string) => Promise<T>,
+    missing?: (version: string) => Promise<T>
+  ): Promise<T> {
+    const answer = await this.#inLiveVersion(ask, missing)
+    if (answer === undefined) throw nothingLive()
+    return answer
+  }
+
   #asMissing(version: string, error: unknown): unknown {
     if (!(error instanceof NotInQdrantError)) return error
     this.#versions.forget(version)
@@ -374,8 +372,4 @@ function slices<T>(values: readonly T[]): T[][] {
   return Array.from({ length: Math.ceil(values.length / batchPointsMax) }, (_, i) =>
     values.slice(i * batchPointsMax, (i + 1) * batchPointsMax)
   )
-}
-
-function nothingLive(): UnavailableError {
-  return new UnavailableError('no index version is live: nothing has been published yet')
 }

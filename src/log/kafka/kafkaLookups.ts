@@ -5,7 +5,7 @@ import type { Admin, Kafka } from 'kafkajs'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { CorruptError } from '../../core/errors.ts'
 import type { Offsets } from '../../core/offsets.ts'
-import { handledLater } from '../../core/promises.ts'
+import { Turns } from '../../core/promises.ts'
 import type { TopicDescription } from '../eventLog.ts'
 import type { LogGap, LogHealth, PartitionLag } from '../logHealth.ts'
 import { newTopic } from '../topicIdentity.ts'
@@ -63,7 +63,7 @@ export class KafkaLookups {
   #stable = new Map<string, bigint>()
   #isWatching = false
   readonly #closed = new AbortController()
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
 
   constructor(kafka: Kafka, options: KafkaOptions, health: LogHealth) {
     this.#options = options
@@ -82,9 +82,10 @@ export class KafkaLookups {
 
   async close(): Promise<void> {
     this.#closed.abort()
-    await this.#last
-    for (const connections of [this.#cluster, this.#uncommitted, this.#admin])
-      await connections.disconnect().catch(() => {}) // the sockets are closed either way
+    await this.#turns.run(async () => {
+      for (const connections of [this.#cluster, this.#uncommitted, this.#admin])
+        await connections.disconnect().catch(() => {}) // the sockets are closed either way
+    })
   }
 
   /**
@@ -250,24 +251,20 @@ export class KafkaLookups {
 
   /** One after another: two first requests of kafkajs to a broker at once open two connections, and one stays open. */
   #inTurn<T>(what: string, look: () => Promise<T>, limits = this.#limits): Promise<T> {
-    const turn = handledLater(
-      this.#last.then(() =>
-        retrying(what, { ...limits, signal: this.#closed.signal }, async () => {
-          try {
-            return await look()
-          } catch (error) {
-            if (this.#closed.signal.aborted) throw error
-            await this.#cluster.connect().then(
-              () => this.#cluster.refreshMetadata(),
-              () => {}
-            )
-            throw error
-          }
-        })
-      )
+    return this.#turns.run(() =>
+      retrying(what, { ...limits, signal: this.#closed.signal }, async () => {
+        try {
+          return await look()
+        } catch (error) {
+          if (this.#closed.signal.aborted) throw error
+          await this.#cluster.connect().then(
+            () => this.#cluster.refreshMetadata(),
+            () => {}
+          )
+          throw error
+        }
+      })
     )
-    this.#last = turn.catch(() => {}) // the caller of this turn gets the error
-    return turn
   }
 }
 

@@ -9,7 +9,7 @@ import type { Kafka, Message, Producer, ProducerRecord, RecordMetadata } from 'k
 import type { Clock } from '../../core/clock.ts'
 import { FencedError, TooLargeError, UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
-import { handledLater } from '../../core/promises.ts'
+import { Turns } from '../../core/promises.ts'
 import type { NewRecord } from '../eventLog.ts'
 import { partitionOf } from '../partitioner.ts'
 import { kafkaError, protocolErrorOf, RetryBudget, type RetryLimits, retrying, within } from './kafkaClient.ts'
@@ -51,7 +51,7 @@ export class KafkaProducer {
   readonly #options: KafkaProducerOptions
   #connected: Connected | undefined
   #refusal: FencedError | undefined
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
   /** Of a request, by topic: lowered where a topic takes less. */
   readonly #bytesMax = new Map<string, number>()
 
@@ -61,7 +61,7 @@ export class KafkaProducer {
 
   /** Takes the transactional id: its former owner is refused from here on, and its open transaction is aborted. */
   claim(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       await this.#discard()
       this.#refusal = undefined
       await this.#connect()
@@ -70,18 +70,12 @@ export class KafkaProducer {
 
   /** Resolves when every record is on all in-sync replicas, in the order of the calls. */
   append(topic: string, records: readonly NewRecord[]): Promise<void> {
-    return this.#inTurn(() => this.#append(topic, records))
+    return this.#turns.run(() => this.#append(topic, records))
   }
 
   /** Waits for the calls before it. */
   close(): Promise<void> {
-    return this.#inTurn(() => this.#discard())
-  }
-
-  async #inTurn(work: () => Promise<void>): Promise<void> {
-    const turn = handledLater(this.#last.then(work))
-    this.#last = turn.catch(() => {}) // the caller of this turn gets the error
-    await turn
+    return this.#turns.run(() => this.#discard())
   }
 
   async #append(topic: string, records: readonly NewRecord[]): Promise<void> {

@@ -2,7 +2,8 @@
 //
 //     blocks   (partition uint32, base offset uint64; big-endian, so that LMDB's order is ours) → a block of records
 //     state    'topic' → next offsets and the like of every partition; 'id' → of this topic alone; fences
-//     latest   compacted topics: (partition, hash of the key) → offset of its newest record that is old enough to be compacted
+//     latest   compacted topics: (partition, hash of the key) → offset of its newest record that may be
+//              compacted
 
 import { type Database, open as openEnvironment, type RootDatabase } from 'lmdb'
 import { CorruptError } from '../../core/errors.ts'

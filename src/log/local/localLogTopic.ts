@@ -1,6 +1,7 @@
 // One topic of the local log: an LMDB environment of its own, so that topics do not share a write lock.
 //
-// What the environment holds: localLogStore.ts. Every call here is synchronous but for the transactions; the caller takes care of waiting and waking.
+// What the environment holds: localLogStore.ts. Every call here is synchronous but for the transactions; the caller
+// takes care of waiting and waking.
 
 import { createHash, randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'

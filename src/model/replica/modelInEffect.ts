@@ -38,7 +38,7 @@ export class ModelInEffect {
   #encoder: ModelEncoder | undefined
   /** The model as its commit named it. */
   #text = ''
-  /** Offsets after the commits that took effect last: any, and one with dense weights. */
+  /** As `offsets` has them. */
   #next = 0n
   #weightsNext = 0n
   /** The model version before, served while this one is filled. */
@@ -136,16 +136,14 @@ export class ModelInEffect {
     const model = modelFromJson(kept.model)
     const weights = checkWeights(kept.weights, model.shapes)
     const { modelVersion, step, rows } = kept
-    if (rows !== undefined) {
-      this.#items = RowStore.from(rows.items, model.dimensions, rows.counts)
-      this.#features = RowStore.from(rows.features, model.dimensions)
-      this.#neighbours = NeighbourLists.from(rows.neighbours)
-      this.#encoder = this.#makeEncoder(model, modelVersion, step, weights)
-      this.#text = kept.model
-      this.#memoryWeight = kept.memoryWeight
-      this.#next = this.#weightsNext = kept.next
-    }
     if (rows === undefined) return undefined
+    this.#items = RowStore.from(rows.items, model.dimensions, rows.counts)
+    this.#features = RowStore.from(rows.features, model.dimensions)
+    this.#neighbours = NeighbourLists.from(rows.neighbours)
+    this.#encoder = this.#makeEncoder(model, modelVersion, step, weights)
+    this.#text = kept.model
+    this.#memoryWeight = kept.memoryWeight
+    this.#next = this.#weightsNext = kept.next
     const changedItems = [...this.#items.ids()]
     const counts = new Map(changedItems.map((itemId) => [itemId, this.#items.count(this.#items.find(itemId))]))
     const changedNeighbours = [...this.#neighbours.ids()]

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import type { Clock } from '../../core/clock.ts'
 import { setOwn } from '../../core/own.ts'
-import { handledLater } from '../../core/promises.ts'
+import { Turns } from '../../core/promises.ts'
 import { itemProblem } from '../../records/admission.ts'
 import type { CatalogueItem } from '../../records/catalogueItem.ts'
 import type { ItemId } from '../../records/interaction.ts'
@@ -58,19 +58,14 @@ const changedSchema = named('ChangedItems', { itemIds: z.array(z.string()).descr
 
 export function addItemChangeRoutes(app: FastifyInstance, parts: ItemParts): void {
   const { changeItems, currentItem, clock } = parts
-  let last: Promise<unknown> = handledLater(Promise.resolve())
-  /** Changes one after the other, so that none is lost between the reading of an item and its new record. */
-  const change = (make: () => readonly ItemChange[] | Promise<readonly ItemChange[]>) => {
-    const turn = handledLater(
-      last.then(async () => {
-        const changes = await make()
-        await changeItems(changes)
-        return { itemIds: changes.map(({ itemId }) => itemId) }
-      })
-    )
-    last = handledLater(turn.catch(() => {})) // a failure is the answer to its own request
-    return turn
-  }
+  /** So that no change is lost between the reading of an item and its new record. */
+  const turns = new Turns()
+  const change = (make: () => readonly ItemChange[] | Promise<readonly ItemChange[]>) =>
+    turns.run(async () => {
+      const changes = await make()
+      await changeItems(changes)
+      return { itemIds: changes.map(({ itemId }) => itemId) }
+    })
   addRoute(
     app,
     {

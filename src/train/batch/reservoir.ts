@@ -67,8 +67,8 @@ export class Reservoir {
   /** Stores an example; nothing if its target, or every step of its history, has no row. */
   add(example: Example | StoredExample): void {
     if (this.#recentMax === 0) return
-    const [byRow] = examplesByRow(this.#items, [example], this.#stepsMax - 1)
-    const { userId, rows, timesMs, weight } = byRow!
+    const { userId, rows, timesMs, weight } =
+      'rows' in example ? example : examplesByRow(this.#items, [example], this.#stepsMax - 1)[0]!
     if (rows.length === 1 || rows.at(-1) === 0) return
     const slot = this.#free.pop() ?? this.#newSlot()
     this.#changed.willChange(slot)

@@ -5,7 +5,7 @@ import { mkdirSync, statSync } from 'node:fs'
 import { open, readdir, rename, rm, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../../core/errors.ts'
-import { handledLater } from '../../core/promises.ts'
+import { Turns } from '../../core/promises.ts'
 import type { Checkpoint, CheckpointPart, CheckpointStore, SaveOptions } from '../../model/replica/checkpoint.ts'
 import { type CheckpointHead, partsOfFile, readHead, verifyFile, writeFile } from './checkpointFile.ts'
 
@@ -36,7 +36,7 @@ export class CheckpointFiles implements CheckpointStore {
   /** Heads, without headers, of files that this object wrote or verified. */
   readonly #intact = new Map<string, FileHead>()
   /** Saves are made one after the other. */
-  #saving: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
 
   /** @throws UnavailableError if the directory cannot be created */
   constructor(options: CheckpointFilesOptions) {
@@ -55,7 +55,7 @@ export class CheckpointFiles implements CheckpointStore {
 
   /** @throws UnavailableError if it cannot be written (disk full, no permission); the earlier ones are unchanged */
   save(step: number, checkpoint: Checkpoint, options: SaveOptions = {}): Promise<{ bytes: number; oldest: number }> {
-    return this.#inTurn(() => this.#save(step, checkpoint, options))
+    return this.#turns.run(() => this.#save(step, checkpoint, options))
   }
 
   rewrite(
@@ -63,7 +63,7 @@ export class CheckpointFiles implements CheckpointStore {
     change: (part: CheckpointPart) => CheckpointPart,
     look = false
   ): Promise<{ rewritten: number; damaged: string[] }> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const damaged: string[] = []
       let rewritten = 0
       for (const step of await this.steps()) {
@@ -138,13 +138,6 @@ export class CheckpointFiles implements CheckpointStore {
         ? cause
         : new UnavailableError(`checkpoint ${file} cannot be opened: ${reasonOf(cause)}`, { cause })
     }
-  }
-
-  /** One after the other. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = handledLater(this.#saving.then(work))
-    this.#saving = result.catch(() => undefined) // the caller gets the error
-    return result
   }
 
   /** The whole one first, then the incremental ones, to the step. */
