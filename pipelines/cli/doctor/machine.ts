@@ -1,12 +1,11 @@
 // This machine: Node, the backend, libraries, and room on the disk.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import type { Config } from '../../../src/core/config/config.ts'
-import { makeFolder } from '../../../src/core/files.ts'
 import type { BackendReport } from '../../../src/model/backend.ts'
 import { doubtful, type Finding, failed, fine } from './finding.ts'
 
@@ -75,14 +74,14 @@ function libraries(): Finding[] {
 function dataDirectory({ dataDir }: Config): Finding {
   const what = 'data directory'
   const full = path.resolve(dataDir)
-  const isNew = !existsSync(full)
+  // A folder that is missing is not made: another process may be about to make it, and would lose it again.
+  let folder = full
+  while (!existsSync(folder)) folder = path.dirname(folder)
   try {
-    makeFolder(full)
-    const probe = path.join(full, `.doctor-${process.pid}`)
+    const probe = path.join(folder, `.doctor-${process.pid}`)
     writeFileSync(probe, 'x')
     rmSync(probe)
-    const { bavail, bsize } = statfsSync(full)
-    if (isNew) rmdirSync(full) // looking leaves nothing behind
+    const { bavail, bsize } = statfsSync(folder)
     const free = Number(bavail) * Number(bsize)
     const detail = `${full}, ${(free / 2 ** 30).toFixed(1)} GiB free`
     return free < diskFreeMin
