@@ -3,6 +3,7 @@
 // An index version holds the vectors of one model version and bears its name: only its vectors may be compared. One
 // version is live. D dimensions, K interests a user. All vectors have length 1: the inner product is the cosine.
 
+import type { Availability } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { InterestScore } from './interestScore.ts'
 import type { FeatureFilter } from './itemFilter.ts'
@@ -20,7 +21,7 @@ export interface ItemPoint {
   readonly memory?: Neighbours
 }
 
-export interface ItemPayload {
+export interface ItemPayload extends Availability {
   readonly title?: string
   readonly features?: Readonly<Record<string, readonly string[]>>
   /** Interactions the trainer has seen. */
@@ -108,6 +109,8 @@ export interface Filter {
   readonly repeats?: SeenRepeats
   /** Only items that meet these conditions. */
   readonly features?: FeatureFilter
+  /** Only items that are available then, milliseconds; absent: all. */
+  readonly availableAtMs?: number
 }
 
 /** Which seen items may be found again. */

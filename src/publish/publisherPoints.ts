@@ -4,6 +4,7 @@ import type { MemoryWeight, Neighbours } from '../index/memory.ts'
 import { type ItemPoint, popularityPart, type UserPoint } from '../index/vectorIndex.ts'
 import type { Encoder, EncoderStep } from '../model/encoder.ts'
 import type { CatalogueEntry } from '../records/catalogue.ts'
+import { availabilityOf } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { addSeen } from '../records/seenItems.ts'
 import type { UserChange } from './publisherReport.ts'
@@ -23,7 +24,7 @@ export function itemPoint(
 ): ItemPoint {
   const payload = {
     ...(item?.title === undefined ? {} : { title: item.title }),
-    ...(item === undefined ? {} : { features: item.features }),
+    ...(item === undefined ? {} : { features: item.features, ...availabilityOf(item) }),
     count,
     ...popularityPart(popularity, popularityIn),
     updatedAtMs

@@ -4,7 +4,7 @@
 // Limits are in bytes of UTF-8, as stores and brokers count them. Every function returns what is wrong, or undefined.
 
 import { BadEventError } from '../core/errors.ts'
-import type { CatalogueItem } from './catalogueItem.ts'
+import type { Availability, CatalogueItem } from './catalogueItem.ts'
 import type { Interaction } from './interaction.ts'
 import { latestMs, shownTime } from './value/eventTime.ts'
 
@@ -119,11 +119,13 @@ function contextProblem(context: unknown): string | undefined {
   return bytes > entriesBytesMax ? `context has ${bytes} bytes: at most ${entriesBytesMax} are allowed` : undefined
 }
 
-export function itemProblem({ itemId, title, features, updatedAtMs }: CatalogueItem): string | undefined {
+export function itemProblem(item: CatalogueItem): string | undefined {
+  const { itemId, title, features, updatedAtMs } = item
   const problem =
     idProblem('itemId', itemId) ??
     (title === undefined ? undefined : textProblem('title', title)) ??
-    timeProblem('updatedAtMs', updatedAtMs)
+    timeProblem('updatedAtMs', updatedAtMs) ??
+    availabilityProblem(item)
   if (problem !== undefined) return problem
   const fields = Object.entries(features)
   if (fields.length > featureFieldsMax)
@@ -136,6 +138,18 @@ export function itemProblem({ itemId, title, features, updatedAtMs }: CatalogueI
     for (const value of values) bytes += Buffer.byteLength(value)
   }
   return bytes > entriesBytesMax ? `features has ${bytes} bytes: at most ${entriesBytesMax} are allowed` : undefined
+}
+
+/** The end of the year 9999, which catalogues write for `never`. */
+const farthestMs = 253_402_300_799_999
+
+function availabilityProblem({ availableFromMs, availableUntilMs }: Availability): string | undefined {
+  for (const [field, timeMs] of Object.entries({ availableFromMs, availableUntilMs }))
+    if (timeMs !== undefined && !(Number.isSafeInteger(timeMs) && timeMs >= 0 && timeMs <= farthestMs))
+      return `${field} is ${shown(timeMs)}: expected whole milliseconds since 1970, before the year 10000`
+  if (availableFromMs === undefined || availableUntilMs === undefined || availableFromMs < availableUntilMs)
+    return undefined
+  return `availableFromMs ${availableFromMs} is not before availableUntilMs ${availableUntilMs}: the item would never be available`
 }
 
 function valuesProblem(field: string, values: readonly string[]): string | undefined {

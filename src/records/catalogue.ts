@@ -4,11 +4,11 @@
 // once each, and an item as numbers of them: 240 bytes an item with a title of 30 characters and 4 features (measured,
 // 200,000 items).
 
-import type { CatalogueItem } from './catalogueItem.ts'
+import { type Availability, availabilityOf, type CatalogueItem } from './catalogueItem.ts'
 import type { ItemId } from './interaction.ts'
 
 /** What the catalogue says of an item. */
-export type CatalogueEntry = Pick<CatalogueItem, 'itemId' | 'title' | 'features'>
+export type CatalogueEntry = Omit<CatalogueItem, 'updatedAtMs'>
 
 /** What one record changed. */
 export interface CatalogueChange {
@@ -27,6 +27,7 @@ interface Stored {
   readonly title: string | undefined
   /** Numbers of features, in the order of the record. */
   readonly features: readonly number[]
+  readonly availability: Availability
 }
 
 interface Feature {
@@ -51,7 +52,7 @@ export class Catalogue {
   apply(
     itemId: ItemId,
     offset: bigint,
-    item: { readonly title?: string | undefined; readonly features: CatalogueItem['features'] } | null
+    item: (Pick<CatalogueItem, 'features'> & Availability & { readonly title?: string | undefined }) | null
   ): CatalogueChange {
     const before = this.featuresOf(itemId)
     const wasDeleted = this.#deleted.has(itemId)
@@ -62,7 +63,11 @@ export class Catalogue {
       const features = Object.entries(item.features).flatMap(([field, values]) =>
         values.map((value) => this.#number(field, value))
       )
-      this.#items.set(itemId, { title: item.title, features: features.length === 0 ? none : features })
+      this.#items.set(itemId, {
+        title: item.title,
+        features: features.length === 0 ? none : features,
+        availability: availabilityOf(item)
+      })
       this.#deleted.delete(itemId)
     }
     return { itemId, offset, before, after: this.featuresOf(itemId), wasDeleted, isDeleted: item === null }
@@ -72,8 +77,9 @@ export class Catalogue {
   get(itemId: ItemId): CatalogueEntry | undefined {
     const stored = this.#items.get(itemId)
     if (stored === undefined) return undefined
-    const { title } = stored
-    return { itemId, ...(title === undefined ? {} : { title }), features: this.#featuresFrom(stored) }
+    const { title, availability } = stored
+    const features = this.#featuresFrom(stored)
+    return { itemId, ...(title === undefined ? {} : { title }), features, ...availability }
   }
 
   /** `field=value`, sorted; empty where the catalogue has no such item. */

@@ -119,6 +119,8 @@ export const itemProfileSchema = named('Item', {
   title: z.string().exactOptional(),
   features: z.record(z.string(), z.array(z.string())),
   count: amount('Interactions that the trainer has seen'),
+  availableFromMs: time('In no list before then').exactOptional(),
+  availableUntilMs: time('In no list from then on').exactOptional(),
   updatedAtMs: time('When its vector was made'),
   vector: vector()
 })

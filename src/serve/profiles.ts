@@ -4,6 +4,7 @@
 
 import { dot } from '../index/mergeInterests.ts'
 import type { ItemPayload, VectorIndex } from '../index/vectorIndex.ts'
+import { availabilityOf } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { ItemProfile, UserProfile } from './answers.ts'
 import { type Place, principalPlane } from './principalPlane.ts'
@@ -82,7 +83,7 @@ export class Profiles {
     return {
       itemId,
       ...(title === undefined ? {} : { title }),
-      ...{ features, count, updatedAtMs },
+      ...{ features, count, ...availabilityOf(item.payload), updatedAtMs },
       ...(options.vectors ? { vector: [...item.vector] } : {})
     }
   }

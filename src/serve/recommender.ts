@@ -158,7 +158,7 @@ export class Recommender {
     const popular = async (first: readonly PopularItem[], key?: string): Promise<PopularItems> => {
       const excludeItems = [...history, ...exclude, ...first.map(({ itemId }) => itemId)]
       const places = limit - first.length
-      const found = await this.#index.popular(places + shown.size, { ...filterOf(filter), excludeItems }, key)
+      const found = await this.#index.popular(places + shown.size, this.#admitted(filter, excludeItems), key)
       return { ...found, items: notShown(found.items, shown).slice(0, places) }
     }
     let within: (PopularItems & { readonly popularIn: string }) | undefined
@@ -197,8 +197,8 @@ export class Recommender {
   ): Promise<SimilarItems | undefined> {
     const { itemId, limit, filter, exclude = [], shown = noneShown } = request
     const similar = await this.#fromOneVersion(async () => {
-      const excluded = { ...filterOf(filter), excludeItems: [itemId, ...exclude] }
-      const found = await this.#index.search({ by: { itemId } }, limit + shown.size + 1, excluded)
+      const admitted = this.#admitted(filter, [itemId, ...exclude])
+      const found = await this.#index.search({ by: { itemId } }, limit + shown.size + 1, admitted)
       if (found.lists === undefined) return 'unknown'
       const nearest = notShown(found.lists[0] ?? [], shown).filter((item) => item.itemId !== itemId)
       const described = await this.#described(
@@ -231,8 +231,7 @@ export class Recommender {
       diversity > 0 ? candidatesPerPlace : this.#scoring.form === 'mixture' ? mixtureCandidatesPerPlace : 1
     const fetch = Math.min(limit * perPlace, limit + extraCandidatesMax)
     const filter: Filter = {
-      ...filterOf(request.filter),
-      excludeItems: [...(repeats === true ? [] : history), ...exclude],
+      ...this.#admitted(request.filter, [...(repeats === true ? [] : history), ...exclude]),
       repeats: this.#repeatsOf(repeats)
     }
     return this.#index.candidates(query, fetch + shown.size, filter, {
@@ -266,6 +265,12 @@ export class Recommender {
     if (described === undefined) return undefined
     this.#onList?.(described)
     return { version: versionOf(found), items: described }
+  }
+
+  /** What may be in a list: available now, and not excluded. */
+  #admitted(features: FeatureFilter = {}, excludeItems: readonly ItemId[]): Filter {
+    const availableAtMs = this.#clock.nowMs()
+    return { ...(Object.keys(features).length === 0 ? {} : { features }), excludeItems, availableAtMs }
   }
 
   #repeatsOf(repeats: RecommenderOptions['repeats']): SeenRepeats {
@@ -360,10 +365,6 @@ export const noKnownItem = 'the model knows none of the items of the history'
 
 export function versionOf({ indexVersion, step }: Pick<SearchResult, 'indexVersion' | 'step'>): string {
   return `${indexVersion}@${step}`
-}
-
-function filterOf(features: FeatureFilter | undefined): Filter {
-  return features === undefined || Object.keys(features).length === 0 ? {} : { features }
 }
 
 /** Values of features in `about`: more do not fit into a line. */

@@ -15,6 +15,7 @@ import type {
   VectorIndex
 } from '../../src/index/vectorIndex.ts'
 import { addSeen } from '../../src/records/seenItems.ts'
+import { availabilityCheck } from './vectorIndexAvailability.ts'
 import { memoryChecks } from './vectorIndexMemory.ts'
 import { itemPoint, randomUnit, userPoint } from './vectorIndexPoints.ts'
 
@@ -101,6 +102,8 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.equal(await index.live(), undefined)
     await assert.rejects(index.search(byVector(x), 3), refusedWith('UNAVAILABLE'))
   })
+
+  availabilityCheck(check)
 
   check('users by the beginning of their id, and items by words, where the index has such lists', async (index) => {
     if (index.usersFrom === undefined || index.itemsLike === undefined) return

@@ -40,7 +40,7 @@ async function setUp(options: Partial<RecommenderOptions> = {}) {
   const payload = { recent: ['film90', 'jazz0'], historyLength: 2, newestMs: 0, updatedAtMs: 4000 }
   await index.upsert('s', 7, [{ role: 'user', id: 'u', vectors: at(1, 90.5), payload }])
   await index.promote('s', { items: 7, users: 1 })
-  return { index, recommender: new Recommender({ index, clock, options }) }
+  return { index, clock, recommender: new Recommender({ index, clock, options }) }
 }
 
 test('each result names the interest that it is nearest to, and nothing of the history comes back', async () => {
@@ -103,6 +103,31 @@ test('the list is as long as the catalogue allows, and a filter narrows it', asy
   assert.equal((await ids()).length, 5) // 7 less 2 of the history
   assert.deepEqual((await ids({ kind: 'film' })).sort(), ['film100', 'film80'])
   assert.deepEqual(await ids({ kind: 'opera' }), [])
+})
+
+test('an item is in lists within its window, from the moment on', async () => {
+  const { index, clock, recommender } = await setUp()
+  const { payload, vector } = (await index.item('jazz10'))!
+  const limited = { ...payload, availableFromMs: 20_000, availableUntilMs: 30_000 }
+  await index.upsert('s', 8, [{ role: 'item', id: 'jazz10', vector, payload: limited }])
+  const lists = async () => {
+    const found = [
+      await recommender.recommend({ userId: 'u', limit: 9 }),
+      await recommender.popular({ limit: 9 }, ''),
+      await recommender.similar({ itemId: 'jazz0', limit: 9 }),
+      await recommender.recommendFor({ limit: 9, modelVersion: 's', vectors: at(1), count: 1 })
+    ]
+    return found.map((list) => list!.items.some(({ itemId }) => itemId === 'jazz10'))
+  }
+  for (const [atMs, there] of [
+    [10_000, false],
+    [20_000, true],
+    [29_999, true],
+    [30_000, false]
+  ] as const) {
+    clock.advance(atMs - clock.nowMs())
+    assert.deepEqual(await lists(), Array(4).fill(there), `at ${atMs}`)
+  }
 })
 
 test('a user never seen gets what is popular, and is told so', async () => {

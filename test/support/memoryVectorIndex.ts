@@ -28,6 +28,7 @@ import type {
   VectorIndex,
   VectorPoint
 } from '../../src/index/vectorIndex.ts'
+import { isAvailable } from '../../src/records/catalogueItem.ts'
 import type { ItemId, UserId } from '../../src/records/interaction.ts'
 
 interface Version {
@@ -297,7 +298,10 @@ export class MemoryVectorIndex implements VectorIndex {
     const excluded = new Set([...recent, ...(filter.excludeItems ?? [])])
     return [...indexVersion.items.values()]
       .map(({ point }) => point)
-      .filter(({ id, payload }) => !excluded.has(id) && meets(payload.features, filter.features))
+      .filter(
+        ({ id, payload }) =>
+          !excluded.has(id) && meets(payload.features, filter.features) && isAvailable(payload, filter.availableAtMs)
+      )
   }
 
   #indexVersion(name: string): Version {

@@ -38,6 +38,8 @@ export const filters = z.preprocess(
   z.array(filter).max(32).default([])
 )
 
+const itemFields = ['title', 'availableFrom', 'availableUntil', 'features', 'deleted'] as const
+
 export const sourceSchema = z.strictObject({
   topic: z.string().min(1).max(249),
   kind: z.enum(['interactions', 'items']).default('interactions'),
@@ -83,6 +85,9 @@ export const sourceSchema = z.strictObject({
   value: paths.optional(),
   context: z.record(z.string().min(1), paths).default({}),
   title: paths.optional(),
+  /** Of kind items: ISO 8601, or milliseconds since 1970. */
+  availableFrom: paths.optional(),
+  availableUntil: paths.optional(),
   features: z
     .record(z.string().min(1), orJustPaths(z.strictObject({ path: paths, split: z.string().min(1).optional() })))
     .default({}),
@@ -125,11 +130,11 @@ export function sourceProblems(sources: unknown, ours: readonly string[]): strin
       if (!has(name))
         problems.push(`${at}: ${name} is missing: where in a record is it? ${hints[name] ?? ''}`.trimEnd())
     }
-    const foreign: (keyof SourceOptions)[] = items
+    const foreign: readonly (keyof SourceOptions)[] = items
       ? ['user', 'type', 'eventId', 'value', 'context']
       : mapped
-        ? ['title', 'features', 'deleted']
-        : ['title', 'features', 'deleted', 'user', 'item', 'type', 'time', 'eventId', 'value', 'context']
+        ? itemFields
+        : [...itemFields, 'user', 'item', 'type', 'time', 'eventId', 'value', 'context']
     for (const name of foreign) {
       if (has(name))
         problems.push(

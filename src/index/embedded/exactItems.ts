@@ -7,6 +7,7 @@
 import { hashKey } from '../../core/hashKey.ts'
 import { own } from '../../core/own.ts'
 import { TopRows } from '../../core/topRows.ts'
+import { isAvailable } from '../../records/catalogueItem.ts'
 import { scoreOf, toCosine } from '../interestScore.ts'
 import { conditionsOf, type FeatureFilter } from '../itemFilter.ts'
 import { blockRows, groupSize, ItemTable, queryInterestsMax } from '../itemTable.ts'
@@ -228,9 +229,7 @@ export class ExactItems {
     const filter = { exclude: [], features }
     const admits = this.#admission(filter)
     const rows = this.#candidateRows(filter)
-    if (rows !== undefined) return rows.some(admits)
-    for (let row = 0; row < this.#entries.length; row++) if (admits(row)) return true
-    return false
+    return rows === undefined ? this.#entries.some((_, row) => admits(row)) : rows.some(admits)
   }
 
   /** −∞: the item has no popularity in the context. */
@@ -313,13 +312,13 @@ export class ExactItems {
   }
 
   /** Whether a row is an item that the filter admits. */
-  #admission({ exclude, excludeHashes, features }: ItemFilter): (row: number) => boolean {
+  #admission({ exclude, excludeHashes, features, availableAtMs }: ItemFilter): (row: number) => boolean {
     const excluded = new Set<number>()
     for (const id of exclude) excluded.add(this.#rows.get(id) ?? -1)
     const meetsFilter = profileFilter(features)
     return (row) => {
       const entry = this.#entries[row]
-      if (entry === undefined || excluded.has(row)) return false
+      if (entry === undefined || excluded.has(row) || !isAvailable(entry.payload, availableAtMs)) return false
       return meetsFilter(entry.profile) && excludeHashes?.has(hashKey(entry.id)) !== true
     }
   }

@@ -74,7 +74,8 @@ export class IndexSearcher {
       vectors = by.vectors
       checkQuery(vectors, by.count, items.dimensions, queryInterestsMax)
     }
-    const lists = items.search(vectors, limit, { exclude, excludeHashes, features: filter.features }, options)
+    const { features, availableAtMs } = filter
+    const lists = items.search(vectors, limit, { exclude, excludeHashes, features, availableAtMs }, options)
     return { ...answer, lists, ...(user === undefined ? {} : { user }) }
   }
 
@@ -87,9 +88,9 @@ export class IndexSearcher {
     const user = stored?.payload
     const given = 'userId' in by ? { vectors: stored!.vectors, votes: votesOfUser(user!) } : by
     if (!('userId' in by)) checkQuery(by.vectors, by.count, items.dimensions, queryInterestsMax, 0)
-    const { excludeItems: exclude = [], excludeRecent = true, features } = filter
+    const { excludeItems: exclude = [], excludeRecent = true, features, availableAtMs } = filter
     const excludeHashes = user !== undefined && excludeRecent ? excludedHashes(user, filter.repeats) : undefined
-    const admitted = { exclude, excludeHashes, features }
+    const admitted = { exclude, excludeHashes, features, availableAtMs }
     const votes = options.memory === false ? noVotes : (given.votes ?? noVotes)
     const candidates = items.candidates(given.vectors, votes, limit, admitted, options)
     return { ...answer, candidates, ...(user === undefined ? {} : { user }) }
@@ -99,13 +100,12 @@ export class IndexSearcher {
   popular(limit: number, filter: Filter = {}, context?: string): PopularItems {
     checkLimit(limit)
     const { items, answer } = this.#live()
-    const found = items.popular(limit, { exclude: filter.excludeItems ?? [], features: filter.features }, context)
-    return { ...answer, items: found }
+    return { ...answer, items: items.popular(limit, { ...filter, exclude: filter.excludeItems ?? [] }, context) }
   }
 
   itemsLike(text: string, limit: number, filter: Filter = {}): PopularItem[] {
     checkLimit(limit)
-    return this.#live().items.like(text, limit, { exclude: filter.excludeItems ?? [], features: filter.features })
+    return this.#live().items.like(text, limit, { ...filter, exclude: filter.excludeItems ?? [] })
   }
 
   fields(): string[] {

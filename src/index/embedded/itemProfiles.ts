@@ -8,7 +8,8 @@ export interface ItemFilter {
   readonly exclude: Iterable<string>
   /** `hashKey` of ids. */
   readonly excludeHashes?: ReadonlySet<number> | undefined
-  readonly features: FeatureFilter | undefined
+  readonly features?: FeatureFilter | undefined
+  readonly availableAtMs?: number | undefined
 }
 
 export interface Entry {

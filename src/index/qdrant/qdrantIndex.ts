@@ -35,6 +35,7 @@ import { writeLists } from './qdrantLists.ts'
 import { pointId, QdrantNames } from './qdrantNames.ts'
 import { type QdrantOptions, withLimits } from './qdrantOptions.ts'
 import {
+  availabilityFields,
   inBatches,
   notNewerThan,
   numberFieldsOf,
@@ -181,7 +182,10 @@ export class QdrantIndex implements VectorIndex {
   ): Promise<SearchResult> {
     checkLimit(limit)
     return this.#fromLiveVersion<SearchResult>(
-      (version) => this.#queries.search(version, { ...query, limit, filter, options }),
+      async (version) => {
+        const indexed = await this.#indexedFilter(version, filter)
+        return this.#queries.search(version, { ...query, limit, filter: indexed, options })
+      },
       async (indexVersion) => ({ indexVersion, step: await this.#queries.step(indexVersion), lists: undefined })
     )
   }
@@ -196,7 +200,8 @@ export class QdrantIndex implements VectorIndex {
     return this.#fromLiveVersion<CandidateResult>(
       async (version) => {
         const shape = await this.#versions.shape(version)
-        return this.#candidates.find(version, shape, { ...query, limit, filter, options })
+        const indexed = await this.#indexedFilter(version, filter)
+        return this.#candidates.find(version, shape, { ...query, limit, filter: indexed, options })
       },
       async (indexVersion) => ({ indexVersion, step: await this.#queries.step(indexVersion), candidates: undefined })
     )
@@ -204,7 +209,9 @@ export class QdrantIndex implements VectorIndex {
 
   async popular(limit: number, filter: Filter = {}, context?: string): Promise<PopularItems> {
     checkLimit(limit)
-    return this.#fromLiveVersion((version) => this.#queries.popular(version, limit, filter, context))
+    return this.#fromLiveVersion(async (version) =>
+      this.#queries.popular(version, limit, await this.#indexedFilter(version, filter), context)
+    )
   }
 
   async items(
@@ -250,6 +257,14 @@ export class QdrantIndex implements VectorIndex {
 
   close(): Promise<void> {
     return this.#requests.close()
+  }
+
+  /** Without the time where no item has an availability: a filter on a field without an index reads every payload. */
+  async #indexedFilter(version: string, { availableAtMs, ...filter }: Filter): Promise<Filter> {
+    if (availableAtMs === undefined) return filter
+    const indexed = await this.#versions.indexed(version)
+    if (!availabilityFields.some((field) => indexed.has(field))) return filter
+    return { ...filter, availableAtMs }
   }
 
   async #writeBatch(

@@ -5,6 +5,7 @@
 
 import type { Schemas } from '@qdrant/js-client-rest'
 import { setOwn } from '../../core/own.ts'
+import { type Availability, availabilityOf } from '../../records/catalogueItem.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import { conditionsOf, orderedValue } from '../itemFilter.ts'
 import { votesMax, votesOf } from '../memory.ts'
@@ -40,6 +41,9 @@ export const payloadIndexes: Readonly<Record<Role, Readonly<Record<string, Schem
   }
 }
 
+/** Of items with an availability; indexed once there is one. */
+export const availabilityFields = ['availableFromMs', 'availableUntilMs'] as const
+
 /** Fields of an item's payload that an answer needs. */
 export const describedFields = ['id', 'title', 'features', 'count', 'popularity', 'popularityIn', 'updatedAtMs']
 
@@ -51,11 +55,6 @@ export const numberIndex: Schemas['PayloadSchemaParams'] = { type: 'float', enab
 /** Payload field of the popularity within a context: `popularityIn."country=de"`. */
 export function contextField(context: string): string {
   return `${inContext}"${context}"`
-}
-
-/** The context of such a field; undefined for another field. */
-export function contextOf(field: string): string | undefined {
-  return field.startsWith(`${inContext}"`) && field.endsWith('"') ? field.slice(inContext.length + 1, -1) : undefined
 }
 
 /** Payload field of a feature's numbers and dates: `ordered."price"`; `%`, `"` and `\\` in its name are escaped. */
@@ -84,7 +83,11 @@ export function numberFieldsOf(point: VectorPoint): string[] {
   const ordered = Object.entries(features).filter(([, values]) =>
     values.some((value) => orderedValue(value) !== undefined)
   )
-  return [...Object.keys(popularityIn).map(contextField), ...ordered.map(([field]) => orderedField(field))]
+  return [
+    ...Object.keys(popularityIn).map(contextField),
+    ...ordered.map(([field]) => orderedField(field)),
+    ...(Object.keys(availabilityOf(point.payload)).length > 0 ? availabilityFields : [])
+  ]
 }
 
 /** A number of a vector as JSON: sign, 0., nine decimals, comma. */
@@ -112,7 +115,10 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
   if (point.role === 'item') {
     const { title, features, count, popularity = 0, popularityIn, updatedAtMs } = point.payload
     // An order by popularity leaves out points without the field.
-    const payload: QdrantPayload = { id: point.id, version: step, updatedAtMs, count, popularity }
+    const payload: QdrantPayload = {
+      ...{ id: point.id, version: step, updatedAtMs, count, popularity },
+      ...availabilityOf(point.payload)
+    }
     if (popularityIn !== undefined) payload.popularityIn = popularityIn
     if (title !== undefined) payload.title = title
     if (features !== undefined) {
@@ -188,7 +194,7 @@ export const isRemoved: QdrantFilter = { must: [{ key: 'removedAtMs', range: { g
 
 /** undefined: everything. `also` are point ids to leave out. */
 export function toQdrantFilter(
-  { excludeItems = [], features = {} }: Filter,
+  { excludeItems = [], features = {}, availableAtMs }: Filter,
   also: readonly string[] = []
 ): QdrantFilter | undefined {
   const must: Schemas['Condition'][] = []
@@ -199,6 +205,11 @@ export function toQdrantFilter(
     if (range !== undefined) must.push({ key: orderedField(field), range })
     if (exists !== undefined) (exists ? must : mustNot).push({ key: 'fields', match: { value: field } })
   }
+  if (availableAtMs !== undefined)
+    mustNot.push(
+      { key: 'availableFromMs', range: { gt: availableAtMs } },
+      { key: 'availableUntilMs', range: { lte: availableAtMs } }
+    )
   const excluded = [...new Set([...excludeItems.map(pointId), ...also])]
   if (excluded.length > 0) mustNot.push({ has_id: excluded })
   if (must.length === 0 && mustNot.length === 0) return undefined
@@ -257,6 +268,7 @@ export function toItemPayload(payload: QdrantPayload): ItemPayload {
     ...(features === undefined ? {} : { features }),
     count: count ?? 0,
     ...popularityPart(popularity, popularityIn),
+    ...availabilityOf(payload as Availability),
     updatedAtMs: updatedAtMs ?? 0
   }
 }

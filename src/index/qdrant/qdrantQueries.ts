@@ -108,9 +108,9 @@ export class QdrantQueries {
 
   async popular(version: string, limit: number, filter: Filter, context?: string): Promise<PopularItems> {
     // Qdrant refuses an order by a field without an index.
-    if (context !== undefined && !(await this.#versions.contexts(version)).has(context))
-      return { indexVersion: version, step: await this.step(version), items: [] }
     const key = context === undefined ? 'popularity' : contextField(context)
+    if (context !== undefined && !(await this.#versions.indexed(version)).has(key))
+      return { indexVersion: version, step: await this.step(version), items: [] }
     const byPopularity = { query: { order_by: { key, direction: 'desc' as const } } }
     const [found, top, newest] = (await this.query(version, 'ask for popular items', [
       { ...byPopularity, limit, ...filterPart(toQdrantFilter(filter)), with_payload: describedFields },

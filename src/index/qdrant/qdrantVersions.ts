@@ -12,7 +12,7 @@ import { checkShape, incompleteVersion } from '../indexChecks.ts'
 import { type PointCounts, type Role, roles, type VersionShape } from '../vectorIndex.ts'
 import { interestName, memoryName, type QdrantNames } from './qdrantNames.ts'
 import type { QdrantOptions } from './qdrantOptions.ts'
-import { contextOf, isRemoved, numberIndex, payloadIndexes, unnamedOf } from './qdrantPoints.ts'
+import { availabilityFields, isRemoved, numberIndex, payloadIndexes, unnamedOf } from './qdrantPoints.ts'
 import { NotInQdrantError, type QdrantRequests } from './qdrantRequests.ts'
 
 /** Indexes of numbers in one collection: of popularity within contexts, and of features. */
@@ -84,20 +84,17 @@ export class QdrantVersions {
     return shape
   }
 
-  /**
-   * Contexts by whose popularity items can be ordered, as of `indexedMaxAgeMs` ago at most. @throws NotInQdrantError
-   * if there is no such index version
-   */
-  async contexts(version: string): Promise<ReadonlySet<string>> {
-    const { fields } = await this.#readIndexed(version)
-    return new Set([...fields].flatMap((field) => contextOf(field) ?? []))
+  /** Payload fields of items with an index, as of `indexedMaxAgeMs` ago at most. @throws NotInQdrantError */
+  async indexed(version: string): Promise<ReadonlySet<string>> {
+    return (await this.#readIndexed(version)).fields
   }
 
   /** Indexes these fields of numbers, `numberIndexesMax` in a collection at most: items can be ordered by them. */
   async indexNumbers(version: string, fields: Iterable<string>): Promise<void> {
     for (const field_name of fields) {
       const { fields: known } = await this.#readIndexed(version)
-      if (known.has(field_name) || known.size >= numberIndexesMax) continue
+      const isNeeded = availabilityFields.some((field) => field === field_name)
+      if (known.has(field_name) || (known.size >= numberIndexesMax && !isNeeded)) continue
       const name = this.#parts.names.collection('item', version)
       const index = { field_name, field_schema: numberIndex, wait: true }
       await this.#parts.requests.write(`index ${index.field_name} of ${name}`, (client) =>

@@ -4,7 +4,7 @@ import type { SourceOptions } from '../../core/config/sources.ts'
 import { BadEventError } from '../../core/errors.ts'
 import type { FieldPath } from '../../core/fieldPath.ts'
 import { admit, featureValuesMax, idProblem, itemProblem } from '../../records/admission.ts'
-import type { CatalogueItem } from '../../records/catalogueItem.ts'
+import { availabilityMs, availabilityOf, type CatalogueItem } from '../../records/catalogueItem.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
 import { changeOf } from './envelope.ts'
@@ -41,6 +41,9 @@ export function compileItemMapper(source: SourceOptions, rules: ValueRules): Ite
   const outside = item.filter(({ kind }) => kind === 'key' || kind === 'header')
   const deletes = compileTests(source.deleted)
   const title = source.title === undefined ? undefined : parseFields(source.title)
+  const availability = (['availableFrom', 'availableUntil'] as const).map((role) => ({
+    ...{ role, fields: parseFields(source[role] ?? []) }
+  }))
   const features = Object.entries(source.features).map(([name, { path, split }]) => ({
     name,
     fields: parseFields(path),
@@ -67,7 +70,12 @@ export function compileItemMapper(source: SourceOptions, rules: ValueRules): Ite
       if (found.length > 0) values.push([name, found])
     }
     const name = title === undefined ? undefined : readText(title, foreign, 'title', rules)
-    const described = { itemId, features: Object.fromEntries(values), updatedAtMs: time(foreign) }
+    const [availableFromMs, availableUntilMs] = availability.map(({ role, fields }) => {
+      const text = readText(fields, foreign, role, rules)
+      return text === undefined ? undefined : availabilityMs(role, text)
+    })
+    const window = availabilityOf({ availableFromMs, availableUntilMs })
+    const described = { itemId, features: Object.fromEntries(values), updatedAtMs: time(foreign), ...window }
     const read = name === undefined ? described : { ...described, title: name }
     admit(itemProblem(read))
     return { itemId, item: read }

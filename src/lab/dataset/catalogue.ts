@@ -7,6 +7,8 @@ import type { ValueRules } from '../../records/value/valueRules.ts'
 import {
   addFeature,
   atomicCatalogue,
+  availabilityColumns,
+  availabilityIn,
   type CatalogueLayout,
   type ChosenColumns,
   featureCharsMax,
@@ -146,7 +148,8 @@ function tableCatalogue(
       }
       const found: Record<string, readonly string[]> = {}
       for (const feature of features) addFeature(found, feature.name, feature.parts(fields[feature.at]!), rules)
-      return itemOf(checkId('item', fields[item], idRules), title < 0 ? undefined : fields[title], found, rules)
+      const window = availabilityIn(chosen.availability, (column) => fields[at(column)], rules)
+      return itemOf(checkId('item', fields[item], idRules), title < 0 ? undefined : fields[title], found, rules, window)
     }
   }
 }
@@ -175,7 +178,8 @@ function jsonCatalogue(
         checkId('item', scalars(own(record, chosen.item))[0], idRules),
         chosen.title === undefined ? undefined : scalars(own(record, chosen.title))[0],
         found,
-        rules
+        rules,
+        availabilityIn(chosen.availability, (column) => scalars(own(record, column))[0], rules)
       )
     }
   }
@@ -187,7 +191,7 @@ function chooseColumns(
   given: ItemColumns,
   rules: ValueRules,
   where: string
-): ChosenColumns {
+): ChosenColumns & Required<Pick<ChosenColumns, 'availability'>> {
   const problems: string[] = []
   const named = (wanted: string) => {
     const found = names.includes(wanted)
@@ -201,15 +205,17 @@ function chooseColumns(
   }
   const item = given.item === undefined ? idColumn(names) : named(given.item)
   const title = given.title === undefined ? titleColumn(names) : named(given.title)
+  const availability = availabilityColumns(names.filter((name) => given.features?.includes(name) !== true))
+  const isTaken = (name: string) => [item, title, ...Object.values(availability)].includes(name)
   const features =
     given.features?.map(named) ??
-    names.filter((name) => name !== item && name !== title && isFeature(presentTexts(values(name), rules), rules))
+    names.filter((name) => !isTaken(name) && isFeature(presentTexts(values(name), rules), rules))
   if (item === undefined)
     problems.push(
       `${where}: no column is known to be the item; there are ${names.join(', ')}; name it with --item-columns item=…`
     )
   if (problems.length > 0) throw new ConfigError(problems)
-  return { item: item!, title, features }
+  return { item: item!, title, features, availability }
 }
 
 /**

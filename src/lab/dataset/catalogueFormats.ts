@@ -4,7 +4,7 @@ import { BadEventError } from '../../core/errors.ts'
 import { setOwn } from '../../core/own.ts'
 import { shorten } from '../../core/shorten.ts'
 import { admit, itemProblem } from '../../records/admission.ts'
-import type { CatalogueItem } from '../../records/catalogueItem.ts'
+import { type Availability, availabilityMs, availabilityOf, type CatalogueItem } from '../../records/catalogueItem.ts'
 import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
 import { plainColumnName } from './columnMapping.ts'
 import { parseObject } from './jsonLayout.ts'
@@ -48,14 +48,42 @@ const movieGenres =
     ','
   )
 
+type AvailabilityColumns = Partial<Record<'availableFrom' | 'availableUntil', string>>
+
 export interface ChosenColumns {
   readonly item: string
   readonly title: string | undefined
   readonly features: readonly string[]
+  /** Columns of `availableFrom` and `availableUntil`, where there are any. */
+  readonly availability?: AvailabilityColumns
 }
 
 export function titleColumn(names: readonly string[]): string | undefined {
   return titleNames.flatMap((known) => names.filter((name) => plainColumnName(name) === known))[0]
+}
+
+/** `availableFrom`, `available_from` … */
+export function availabilityColumns(names: readonly string[]): AvailabilityColumns {
+  const [from, until] = ['availablefrom', 'availableuntil'].map((known) =>
+    names.find((name) => plainColumnName(name) === known)
+  )
+  return {
+    ...(from === undefined ? {} : { availableFrom: from }),
+    ...(until === undefined ? {} : { availableUntil: until })
+  }
+}
+
+/** @param textOf of a column @throws BadEventError */
+export function availabilityIn(
+  columns: AvailabilityColumns,
+  textOf: (column: string) => string | undefined,
+  rules: ValueRules
+): Availability {
+  const [availableFromMs, availableUntilMs] = (['availableFrom', 'availableUntil'] as const).map((field) => {
+    const text = columns[field] === undefined ? undefined : cleanText(textOf(columns[field]) ?? '', rules)
+    return text === undefined ? undefined : availabilityMs(field, text)
+  })
+  return availabilityOf({ availableFromMs, availableUntilMs })
 }
 
 export function scalars(value: unknown): string[] {
@@ -80,27 +108,29 @@ export function itemOf(
   itemId: string,
   title: string | undefined,
   features: Readonly<Record<string, readonly string[]>>,
-  rules: ValueRules
+  rules: ValueRules,
+  availability: Availability = {}
 ): CatalogueItem {
   const text = title === undefined ? undefined : cleanText(title, rules)
-  const item = { itemId, ...(text === undefined ? {} : { title: text }), features, updatedAtMs: 0 }
+  const item = { itemId, ...(text === undefined ? {} : { title: text }), features, updatedAtMs: 0, ...availability }
   admit(itemProblem(item))
   return item
 }
 
 export function shownItems(
-  { item, title, features }: ChosenColumns,
+  { item, title, features, availability = {} }: ChosenColumns,
   names: readonly string[],
   nameOf: (column: string) => string
 ): string {
   const taken = [
     ['item', nameOf(item)] as const,
     ...(title === undefined ? [] : [['title', nameOf(title)] as const]),
+    ...Object.entries(availability).map(([role, name]) => [role, nameOf(name)] as const),
     ...(features.length === 0 ? [] : [['features', features.map(nameOf).join(' + ')] as const])
   ]
   return shownRoles(
     taken,
-    names.filter((name) => name !== item && name !== title && !features.includes(name)).map(nameOf)
+    names.filter((name) => ![item, title, ...features, ...Object.values(availability)].includes(name)).map(nameOf)
   )
 }
 /**

@@ -62,10 +62,16 @@ export const interactionForm: RecordForm<Interaction> = {
   }
 }
 
+interface RawItem extends Pick<CatalogueItem, 'itemId' | 'features' | 'updatedAtMs'> {
+  readonly title: string | null
+  readonly availableFromMs: number | null
+  readonly availableUntilMs: number | null
+}
+
 export const itemForm: RecordForm<CatalogueItem> = {
   problem: itemProblem,
 
-  write(writer, { itemId, title, features, updatedAtMs }) {
+  write(writer, { itemId, title, features, updatedAtMs, availableFromMs, availableUntilMs }) {
     writer.string(itemId)
     writer.optional(title, (text) => writer.string(text))
     writer.entries(Object.entries(features), ([field, values]) => {
@@ -73,13 +79,16 @@ export const itemForm: RecordForm<CatalogueItem> = {
       writer.entries(values, (value) => writer.string(value))
     })
     writer.long(updatedAtMs)
+    for (const timeMs of [availableFromMs, availableUntilMs]) writer.optional(timeMs, (ms) => writer.long(ms))
   },
 
   fromAvro(raw) {
-    const { itemId, title, features, updatedAtMs } = raw as Omit<CatalogueItem, 'title'> & {
-      readonly title: string | null
-    }
-    return title === null ? { itemId, features, updatedAtMs } : { itemId, title, features, updatedAtMs }
+    const { itemId, title, features, updatedAtMs, availableFromMs, availableUntilMs } = raw as RawItem
+    const item: Mutable<CatalogueItem> = { itemId, features, updatedAtMs }
+    if (title !== null) item.title = title
+    if (availableFromMs !== null) item.availableFromMs = availableFromMs
+    if (availableUntilMs !== null) item.availableUntilMs = availableUntilMs
+    return item
   }
 }
 

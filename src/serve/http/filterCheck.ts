@@ -56,7 +56,7 @@ export class FilterCheck {
   /** Why a list under the filter is empty. */
   async whyEmpty(filter: FeatureFilter): Promise<string> {
     return (await this.#index.holdsAny(filter))
-      ? 'every item that meets the filter is left out: it is in the history, in exclude, or on an earlier page'
+      ? 'every item that meets the filter is left out: it is not available now, in the history, in exclude, or on an earlier page'
       : 'no item meets all conditions of the filter'
   }
 

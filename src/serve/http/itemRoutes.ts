@@ -6,12 +6,12 @@ import type { Clock } from '../../core/clock.ts'
 import { setOwn } from '../../core/own.ts'
 import { Turns } from '../../core/promises.ts'
 import { itemProblem } from '../../records/admission.ts'
-import type { CatalogueItem } from '../../records/catalogueItem.ts'
+import { availabilityOf, type CatalogueItem } from '../../records/catalogueItem.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import { named } from '../answers.ts'
 import { ProblemError } from './problem.ts'
 import { addRoute } from './route.ts'
-import { bodyIdSchema, invalid } from './validation.ts'
+import { bodyIdSchema, eventTimeMs, eventTimeSchema, invalid } from './validation.ts'
 
 /** An item of the catalogue, or one that is to be deleted. */
 export interface ItemChange {
@@ -20,6 +20,8 @@ export interface ItemChange {
   readonly item: CatalogueItem | null
 }
 
+type ItemContent = Omit<CatalogueItem, 'itemId' | 'updatedAtMs'>
+
 export interface ItemParts {
   /** Resolves when the changes are durable. @throws UnavailableError if they cannot be made so now */
   readonly changeItems: (changes: readonly ItemChange[]) => Promise<void>
@@ -27,7 +29,7 @@ export interface ItemParts {
    * The newest record of an item, all changes that were durable before the call included; undefined: the catalogue has
    * no such item. Without it items cannot be changed in part.
    */
-  readonly currentItem?: (itemId: ItemId) => Promise<Pick<CatalogueItem, 'title' | 'features'> | undefined>
+  readonly currentItem?: (itemId: ItemId) => Promise<ItemContent | undefined>
   readonly clock: Clock
 }
 
@@ -36,8 +38,16 @@ const itemsMax = 1000
 
 const featureSchema = z.union([z.string(), z.number(), z.boolean(), z.array(z.string())])
 
+const window = {
+  availableFrom: eventTimeSchema(
+    'ISO 8601 with a zone, or milliseconds since 1970: in no list before then'
+  ).exactOptional(),
+  availableUntil: eventTimeSchema('The same: in no list from then on').exactOptional()
+}
+
 const contentShape = {
   title: z.string().nullish(),
+  ...window,
   features: z
     .record(z.string(), featureSchema)
     .meta({ title: 'an object of values by field, such as {"category": ["Books"], "price": 9.5}' })
@@ -46,6 +56,7 @@ const contentShape = {
 
 const patchSchema = named('ItemPatch', {
   title: z.string().nullish().describe('null: without a title'),
+  ...window,
   features: z
     .record(z.string(), featureSchema.nullable())
     .meta({ title: 'an object of values by field, such as {"price": 9.5, "discount": null}' })
@@ -119,27 +130,34 @@ export function addItemChangeRoutes(app: FastifyInstance, parts: ItemParts): voi
 
 /** As a JSON merge patch (RFC 7396). */
 function patched(
-  item: Pick<CatalogueItem, 'title' | 'features'>,
-  { title = item.title, features = {} }: z.infer<typeof patchSchema>
+  item: ItemContent,
+  { features = {}, ...patch }: z.infer<typeof patchSchema>
 ): Omit<z.infer<typeof postedItemSchema>, 'itemId'> {
+  const { title, availableFromMs: availableFrom = null, availableUntilMs: availableUntil = null } = item
+  const kept = { title, availableFrom, availableUntil, ...patch }
   const merged: Record<string, z.infer<typeof featureSchema>> = {}
-  if (features === null) return { title, features: merged }
+  if (features === null) return { ...kept, features: merged }
   for (const [field, values] of Object.entries(item.features)) setOwn(merged, field, [...values])
   for (const [field, value] of Object.entries(features)) {
     if (value === null) delete merged[field]
     else setOwn(merged, field, value)
   }
-  return { title, features: merged }
+  return { ...kept, features: merged }
 }
 
 /** @throws ProblemError 400 with all problems */
 function itemsOf(posted: readonly z.infer<typeof postedItemSchema>[], updatedAtMs: number): ItemChange[] {
   const problems: string[] = []
-  const changes = posted.map(({ itemId, title = null, features }, i): ItemChange => {
+  const changes = posted.map(({ itemId, title = null, features, availableFrom, availableUntil }, i): ItemChange => {
     const texts: Record<string, string[]> = {}
     for (const [field, value] of Object.entries(features ?? {})) setOwn(texts, field, [value].flat().map(String))
     const id = itemId.trim()
-    const item = { itemId: id, ...(title === null ? {} : { title }), features: texts, updatedAtMs }
+    const availableFromMs = availableFrom == null ? undefined : eventTimeMs(availableFrom)
+    const availableUntilMs = availableUntil == null ? undefined : eventTimeMs(availableUntil)
+    const item = {
+      ...{ itemId: id, ...(title === null ? {} : { title }), features: texts, updatedAtMs },
+      ...availabilityOf({ availableFromMs, availableUntilMs })
+    }
     const problem = itemProblem(item)
     if (problem !== undefined) problems.push(posted.length > 1 ? `[${i}]: ${problem}` : problem)
     return { itemId: id, item }

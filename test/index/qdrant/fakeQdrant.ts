@@ -18,6 +18,8 @@ interface Sparse {
 interface Collection {
   readonly config: Json
   readonly points: Map<string, Point>
+  /** Payload field → its index. */
+  readonly indexed: Json
 }
 
 export async function fakeQdrant(): Promise<{ readonly url: string; close(): Promise<void> }> {
@@ -50,7 +52,7 @@ export async function fakeQdrant(): Promise<{ readonly url: string; close(): Pro
     }
     const [, method, name, rest = ''] = /^(\w+) \/collections\/([^/]+)(\/.*)?$/.exec(what)!
     if (rest === '' && method === 'PUT') {
-      collections.set(name!, { config: body, points: new Map() })
+      collections.set(name!, { config: body, points: new Map(), indexed: {} })
       return true
     }
     const held = collections.get(name!)
@@ -58,9 +60,14 @@ export async function fakeQdrant(): Promise<{ readonly url: string; close(): Pro
     switch (`${method} ${rest}`) {
       case 'GET ': {
         const { vectors, sparse_vectors, metadata } = held.config
-        return { status: 'green', config: { params: { vectors, sparse_vectors }, metadata }, payload_schema: {} }
+        return {
+          status: 'green',
+          config: { params: { vectors, sparse_vectors }, metadata },
+          payload_schema: held.indexed
+        }
       }
       case 'PUT /index':
+        held.indexed[body.field_name] = body.field_schema
         return {}
       case 'PUT /points':
         return upsert(held, body)

@@ -1,4 +1,4 @@
-// The memory's part of the contract of an index, on the fake of Qdrant's interface.
+// The memory's and the availability's part of the contract of an index, on the fake of Qdrant's interface.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -9,6 +9,8 @@ import { Rng } from '../../../src/core/rng.ts'
 import { QdrantIndex } from '../../../src/index/qdrant/qdrantIndex.ts'
 import { memoryIndex, pointId } from '../../../src/index/qdrant/qdrantNames.ts'
 import { toSparse } from '../../../src/index/qdrant/qdrantPoints.ts'
+import type { VectorIndex } from '../../../src/index/vectorIndex.ts'
+import { availabilityCheck } from '../../conformance/vectorIndexAvailability.ts'
 import { memoryChecks } from '../../conformance/vectorIndexMemory.ts'
 import { fakeQdrant } from './fakeQdrant.ts'
 
@@ -24,9 +26,11 @@ async function onFake(body: (index: QdrantIndex, url: string) => Promise<void>):
   }
 }
 
-memoryChecks((what, body) => {
+const check = (what: string, body: (index: VectorIndex) => Promise<void>) => {
   void test(`Qdrant's interface, faked: ${what}`, () => onFake(body))
-})
+}
+memoryChecks(check)
+availabilityCheck(check)
 
 test('an item has the same index everywhere, and items that share one are one in a sparse vector', () => {
   assert.equal(memoryIndex('item 1'), Number.parseInt(pointId('item 1').slice(0, 8), 16))

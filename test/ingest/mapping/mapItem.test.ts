@@ -30,6 +30,21 @@ test('takes title, features and time from where they are', () => {
   })
 })
 
+test('takes the availability from where it is: ISO 8601 or milliseconds', () => {
+  const map = mapper({ availableFrom: 'from', availableUntil: ['until', 'end'] })
+  const windowOf = (value: object) => {
+    const change = map(foreign({ id: 'a', ...value }))
+    assert(change !== 'filtered' && change.item !== null)
+    return [change.item.availableFromMs, change.item.availableUntilMs]
+  }
+  assert.deepEqual(windowOf({ from: '2026-01-01', end: 1_800_000_000_000 }), [Date.UTC(2026, 0, 1), 1_800_000_000_000])
+  assert.deepEqual(windowOf({ from: null, until: '9999-12-31T00:00:00Z' }), [undefined, Date.UTC(9999, 11, 31)])
+  assert.throws(() => windowOf({ from: 'soon' }), BadEventError)
+  assert.throws(() => windowOf({ from: '2026-01-02', until: '2026-01-01' }), /never be available/)
+  // Microseconds are no milliseconds.
+  assert.throws(() => windowOf({ from: 1_700_000_000_000_000 }), /availableFromMs is 1700000000000000/)
+})
+
 test('no value deletes the item of the key', () => {
   assert.deepEqual(mapper({})(foreign(undefined, { key: 'a' })), { itemId: 'a', item: null })
   assert.deepEqual(mapper({ item: ['header:id', 'id'] })(foreign(undefined, { key: 'a', headers: { id: 'b' } })), {

@@ -47,6 +47,25 @@ test('CSV: features are short texts that items share; ids, links, prose, times a
   assert.deepEqual(found[4], { itemId: '4', title: 'Lamp, 4', features: { tags: ['red', 'b1'] }, updatedAtMs: 0 })
 })
 
+test('columns of an availability are no features', () => {
+  const header = 'sku,name,available_from,Available Until'
+  const row = (i: number) => `${i},Lamp ${i},${i === 1 ? '' : `2026-01-0${i}`},${i === 1 ? '9999-12-31' : ''}`
+  const { shown, items: found } = items('products.csv', [header, row(1), row(2)])
+  assert.equal(
+    shown,
+    'item = sku, title = name, availableFrom = available_from, availableUntil = Available Until; unused: none'
+  )
+  const lamp = (itemId: string) => ({ itemId, title: `Lamp ${itemId}`, features: {}, updatedAtMs: 0 })
+  assert.deepEqual(found, [
+    { ...lamp('1'), availableUntilMs: Date.UTC(9999, 11, 31) },
+    { ...lamp('2'), availableFromMs: Date.UTC(2026, 0, 2) }
+  ])
+  assert.throws(() => items('products.csv', [header, '1,Lamp,soon,']), /availableFrom is "soon": expected ISO 8601/)
+  assert.deepEqual(items('meta.jsonl', ['{"id":"a","title":"A","availableUntil":1767225600000}']).items, [
+    { itemId: 'a', title: 'A', features: {}, updatedAtMs: 0, availableUntilMs: 1_767_225_600_000 }
+  ])
+})
+
 test('JSON lines: lists are several values', () => {
   const lines = [
     '{"parent_asin":"B1","title":"One","categories":["Toys","Games"],"price":9.5,"store":"s"}',

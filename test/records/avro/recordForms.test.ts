@@ -46,7 +46,9 @@ const anyItem: fc.Arbitrary<CatalogueItem> = fc.record(
     itemId: text,
     title: text,
     features: fc.dictionary(name, fc.array(text, { maxLength: 4 }), { noNullPrototype: true }),
-    updatedAtMs: timeMs
+    updatedAtMs: timeMs,
+    availableFromMs: timeMs,
+    availableUntilMs: timeMs
   },
   { requiredKeys: ['itemId', 'features', 'updatedAtMs'], noNullPrototype: true }
 )

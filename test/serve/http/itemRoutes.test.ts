@@ -70,6 +70,31 @@ test('a patch changes what it names and keeps the rest; null removes', async (t)
   }
 })
 
+test('an availability is a time, stays until it is named, and null removes it', async (t) => {
+  const { items, send } = await setUp(t)
+  const windowOf = () => [items.get('a')!.availableFromMs, items.get('a')!.availableUntilMs]
+  const put = { title: 'A', availableFrom: '2026-01-01T00:00:00+01:00', availableUntil: 1_800_000_000_000 }
+  assert.equal((await send('PUT', 'a', put)).status, 202)
+  assert.deepEqual(windowOf(), [Date.UTC(2025, 11, 31, 23), 1_800_000_000_000])
+  await send('PATCH', 'a', { title: 'B' })
+  assert.deepEqual(windowOf(), [Date.UTC(2025, 11, 31, 23), 1_800_000_000_000])
+  await send('PATCH', 'a', { availableFrom: null, availableUntil: '9999-12-31T23:59:59Z' })
+  assert.deepEqual(windowOf(), [undefined, 253_402_300_799_000])
+  await send('PUT', 'a', { title: 'C' })
+  assert.deepEqual(windowOf(), [undefined, undefined])
+  for (const [content, detail] of [
+    [{ availableFrom: 'tomorrow' }, /availableFrom must be .*ISO 8601/],
+    [{ availableFrom: '2026-01-01' }, /availableFrom must be .*ISO 8601/],
+    [{ availableUntil: -1 }, /availableUntil/],
+    [{ availableFrom: 2000, availableUntil: 2000 }, /2000 is not before availableUntilMs 2000/]
+  ] as const) {
+    const { status, body } = await send('PUT', 'a', content)
+    assert.equal(status, 400)
+    assert.match(body.detail, detail)
+  }
+  assert.equal(items.get('a')?.title, 'C')
+})
+
 test('a patch is checked like a new item, and needs one that is there', async (t) => {
   const { items, send } = await setUp(t)
   await send('PUT', 'a', { title: 'A' })
