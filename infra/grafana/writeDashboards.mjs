@@ -388,6 +388,15 @@ export const dashboards = [
           [`job:mtmi_publish_freshness_seconds:p50_5m{${job}}`, 'p50'],
           [`job:mtmi_publish_freshness_seconds:p99_5m{${job}}`, 'p99']
         ),
+        series(
+          'Effective interests',
+          'short',
+          'Of published users, by the shares of the history that interests explain',
+          [
+            `sum(rate(mtmi_publish_effective_interests_sum{${job}}[15m])) / sum(rate(mtmi_publish_effective_interests_count{${job}}[15m]))`,
+            'mean'
+          ]
+        ),
         series('Age of vectors', 's', 'Since some were last written', [
           `job_role:mtmi_publish_vectors_age_seconds:max{${job}}`,
           '{{role}}'

@@ -8,13 +8,16 @@ import type { Candidates } from './vectorIndex.ts'
 
 interface MergeOptions {
   /**
-   * Share of the list that is divided evenly among the interests before the rest goes to the best scores, 0 … 1. An
-   * interest is guaranteed ⌊limit · quotaShare / K⌋ places, as far as it has candidates. 0: the best scores alone.
+   * Share of the list that is divided among the interests before the rest goes to the best scores, 0 … 1: by their
+   * `strengths`, so that one without evidence is guaranteed nothing, or evenly. An interest is guaranteed at least
+   * ⌊limit · quotaShare · strength⌋ places, as far as it has candidates. 0: the best scores alone.
    *
-   * Default 0.4: of 10 or 20 places four interests get 1 or 2 each, so that none is starved by one whose cosines happen
-   * to run higher, while the larger part of the list stays what the scores say.
+   * Default 0.4: of 10 or 20 places four equal interests get 1 or 2 each, so that none is starved by one whose cosines
+   * happen to run higher, while the larger part of the list stays what the scores say.
    */
   readonly quotaShare?: number
+  /** Share of the history that each interest explains, summing to 1. [K]; absent or empty: all the same. */
+  readonly strengths?: readonly number[] | undefined
   /**
    * 0 … 1: the next item is the one with the greatest (1 − diversity) · score − diversity · likeness. Default 0, off:
    * the interests are diverse by training, and vectors of candidates cost something to fetch. Of a list of more than
@@ -55,7 +58,7 @@ export function mergeInterests(
   found: Candidates,
   limit: number,
   exclude: ReadonlySet<ItemId> = new Set(),
-  { quotaShare = defaultQuotaShare, diversity = 0, valuesOf, scoring = nearestInterest }: MergeOptions = {}
+  { quotaShare = defaultQuotaShare, strengths, diversity = 0, valuesOf, scoring = nearestInterest }: MergeOptions = {}
 ): MergedItem[] {
   const { interestCount } = found
   const candidates = scored(found, exclude, scoring)
@@ -65,20 +68,30 @@ export function mergeInterests(
     diversity === 0
       ? byScoreAlone
       : unlikeFirst(candidates, chosen, diversity, valuesOf === undefined ? cosineLikeness() : sharedLikeness(valuesOf))
-  const quota = Math.floor((limit * quotaShare) / Math.max(1, interestCount))
-  if (quota > 0) {
-    const byInterest = Array.from({ length: interestCount }, (_, interest) =>
-      candidates.filter((candidate) => candidate.interest === interest)
-    )
+  const quotas = quotasOf(limit * quotaShare, interestCount, strengths)
+  const quotaMax = Math.max(0, ...quotas)
+  if (quotaMax > 0) {
+    const byInterest = quotas.map((_, interest) => candidates.filter((candidate) => candidate.interest === interest))
     // One place at a time in turn, so that with diversity every interest sees what the others have.
-    for (let place = 0; place < quota; place++) {
+    for (let place = 0; place < quotaMax; place++) {
       const chooseNext = chosen.size < diversePlacesMax ? choose : byScoreAlone
-      for (const own of byInterest) chooseNext(own, 1)
+      for (const [interest, own] of byInterest.entries()) if (place < quotas[interest]!) chooseNext(own, 1)
     }
   }
   if (diversity > 0) choose(candidates, Math.min(limit, diversePlacesMax) - chosen.size)
   byScoreAlone(candidates, limit - chosen.size)
   return [...chosen].sort(byScore)
+}
+
+/** Places of each interest: evenly, or by strength with the rest of ⌊places⌋ to the greatest remainders. [K] */
+function quotasOf(places: number, interestCount: number, strengths: readonly number[] = []): number[] {
+  if (strengths.length !== interestCount) return new Array(interestCount).fill(Math.floor(places / interestCount))
+  const whole = strengths.map((strength) => Math.floor(places * strength))
+  const left = Math.floor(places) - whole.reduce((sum, each) => sum + each, 0)
+  const remainders = strengths.map((strength, k) => ({ k, rest: places * strength - whole[k]! }))
+  remainders.sort((a, b) => b.rest - a.rest)
+  for (const { k } of remainders.slice(0, Math.max(0, left))) whole[k]!++
+  return whole
 }
 
 /** Every candidate, under its best interest, sorted. [C] */

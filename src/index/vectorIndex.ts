@@ -47,6 +47,11 @@ export interface UserPayload {
   readonly historyLength: number
   readonly newestMs: number
   readonly updatedAtMs: number
+  /**
+   * Share of the history that each interest explains, summing to 1 (`EncodedUsers`). [K]; absent: the user has no
+   * vectors.
+   */
+  readonly strengths?: readonly number[]
   /** How the items of `recent` vote in the memory. Absent: they do not. */
   readonly memory?: MemoryWeight
   /** Items seen, those of the window included: `addSeen` in base64. Absent: `recent` alone is known. */

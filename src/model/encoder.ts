@@ -28,7 +28,27 @@ export interface Encoder {
   itemVectors(items: readonly EncoderItem[]): { vectors: Float32Array; known: Uint8Array }
   /**
    * @param histories oldest first; items without a row are left out
-   * @returns interests [B, K, D], and known [B]: 0 where no step of the history is known
    */
-  interests(histories: readonly (readonly EncoderStep[])[]): { interests: Float32Array; known: Uint8Array }
+  interests(histories: readonly (readonly EncoderStep[])[]): EncodedUsers
+}
+
+export interface EncodedUsers {
+  /** [B, K, D] */
+  readonly interests: Float32Array
+  /** 0 where no step of the history is known. [B] */
+  readonly known: Uint8Array
+  /**
+   * Evidence of each interest: the share of the known steps of the history that it explains. Sums to 1 over the
+   * interests of a known user. [B, K]
+   *
+   *     strength_k = mean over the steps h of  e^(u_k·v_h/τ) / Σ_j e^(u_j·v_h/τ)
+   */
+  readonly strengths: Float32Array
+}
+
+/** Effective number of interests, e^entropy of their strengths: 1 (one explains the whole history) … K (all the same). */
+export function effectiveInterests(strengths: ArrayLike<number>): number {
+  let entropy = 0
+  for (let k = 0; k < strengths.length; k++) if (strengths[k]! > 0) entropy -= strengths[k]! * Math.log(strengths[k]!)
+  return Math.exp(entropy)
 }

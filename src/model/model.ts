@@ -19,6 +19,8 @@ export type Architecture = Readonly<Record<string, string | number>>
 
 export interface Model extends ModelShape {
   readonly architecture: Architecture
+  /** τ of the softmax over cosines. */
+  readonly temperature: number
   readonly user: UserModel
   /** Of all dense weights, the user model's first. */
   readonly shapes: WeightShapes
@@ -65,7 +67,7 @@ export function addLabModels(make: MakeUserModel): void {
 export function createModel(options: ModelOptions, historyMax: number): Model {
   const problems = modelProblems(options)
   if (problems.length > 0) throw new ConfigError(problems)
-  const { name, dimensions: D, featuresHalveAt } = options
+  const { name, dimensions: D, featuresHalveAt, temperature } = options
   const shape = { interestCount: interestCountOf(options), dimensions: D, historyMax }
   const make = needsLab(options) ? labModel : mtmi
   if (make === undefined)
@@ -75,6 +77,7 @@ export function createModel(options: ModelOptions, historyMax: number): Model {
   return {
     ...shape,
     architecture: { name, ...shape, ...user.architecture },
+    temperature,
     user,
     shapes: { ...user.shapes, ...itemShapes },
     initialWeights: (rng) => ({

@@ -233,6 +233,11 @@ export const metricDefinitions = {
   waiting: gauge('mtmi_publish_waiting_points', 'Points that wait to be published', { role }),
   publishedAge: age('mtmi_publish_vectors_age_seconds', 'Since vectors were last written', { role }),
   publishedStep: gauge('mtmi_publish_step', 'Step of the weights that vectors were last written by'),
+  effectiveInterests: histogram(
+    'mtmi_publish_effective_interests',
+    'Effective number of interests of a published user, e^entropy of the shares of the history that each explains: 1 to K',
+    [1.1, 1.25, 1.5, 2, 2.5, 3, 4, 6, 8, 12, 16]
+  ),
   itemErrorMax: gauge(
     'mtmi_publish_item_score_error_cosine',
     'Greatest error of a score because its item vector was left as it was written: at most publish.epsilon, of items that have been looked at since the weights moved'

@@ -22,7 +22,11 @@ export function reportEntries(
     entries.push({ metric: 'publishedStep', value: report.step })
   }
   if ('scoreErrorMax' in report) entries.push({ metric: 'itemErrorMax', value: report.scoreErrorMax })
-  else entries.push(...freshnessEntries(report))
+  else {
+    entries.push(...freshnessEntries(report))
+    if (report.effectiveInterests.length > 0)
+      entries.push({ metric: 'effectiveInterests', values: report.effectiveInterests })
+  }
   return entries
 }
 

@@ -8,7 +8,7 @@ import type { AccountNumbers } from '../core/account.ts'
 import { handledLater } from '../core/promises.ts'
 import { areUnits, isId } from '../index/indexChecks.ts'
 import type { ItemPoint, UserPoint } from '../index/vectorIndex.ts'
-import type { EncoderItem, EncoderStep } from '../model/encoder.ts'
+import { type EncoderItem, type EncoderStep, effectiveInterests as effectiveInterestCount } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { PublisherCandidates } from './publisherCandidates.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'
@@ -249,6 +249,7 @@ export class Publisher {
       const batch = { written: 0, unknown: 0, stale: 0, refused: 0, swept: 0 }
       const agesMs: number[] = []
       const answeredIds: UserId[] = []
+      const effectiveInterests: number[] = []
       const partsMs = { read: [] as number[], wait: [] as number[], encode: 0, write: 0 }
       let open: readonly TakenUser[] = taken
       try {
@@ -256,21 +257,22 @@ export class Publisher {
         const pointsOf: TakenUser[] = []
         /** Unknown to the model: they wait, and have a point without vectors meanwhile. */
         const remembered = new Map<TakenUser, UserPoint>()
-        for (const [b, vectors] of interestsOf(this.#parts.encoder, windows).entries()) {
+        for (const [b, interests] of interestsOf(this.#parts.encoder, windows).entries()) {
           const user = taken[b]!
           const marks = this.#users.marksOf(user.userId)
-          if (vectors === undefined) {
+          if (interests === undefined) {
             batch.unknown++
             const point = this.#memory.pointOf(user.userId, windows[b]!, startMs, marks)
             if (point === undefined) this.#users.wasUnknown(user)
             else remembered.set(user, point)
-          } else if (!areUnits(vectors, this.#parts.encoder.dimensions)) {
+          } else if (!areUnits(interests.vectors, this.#parts.encoder.dimensions)) {
             batch.refused++
             // Not tried again before the weights or the history change: the same numbers would come out.
             this.#users.wasEncoded(user, generation, 'refused')
           } else {
-            points.push(userPoint(user.userId, vectors, windows[b]!, startMs, this.#memory.weight, marks))
+            points.push(userPoint(user.userId, interests, windows[b]!, startMs, this.#memory.weight, marks))
             pointsOf.push(user)
+            effectiveInterests.push(effectiveInterestCount(interests.strengths))
           }
         }
         open = [...pointsOf, ...remembered.keys()]
@@ -303,7 +305,7 @@ export class Publisher {
       }
       const promotion = await this.#promoteWhenComplete()
       return {
-        ...{ indexVersion, step, ...batch, removed, agesMs, partsMs, answeredIds },
+        ...{ indexVersion, step, ...batch, removed, agesMs, partsMs, answeredIds, effectiveInterests },
         waiting: this.#users.waiting,
         dropped: this.#users.takeDropped(),
         ...(promotion === undefined ? {} : { promotion })
@@ -340,14 +342,14 @@ export class Publisher {
       acceptedAtMs === undefined ? [] : [{ userId, window: windows[b]! }]
     )
     const { modelVersion, step, dimensions } = encoder
-    const interests = interestsOf(
+    const encoded = interestsOf(
       encoder,
       changed.map(({ window }) => window)
     )
     const points = changed.flatMap(({ userId, window }, b) => {
-      const vectors = interests[b]
-      if (vectors === undefined || !areUnits(vectors, dimensions)) return []
-      return [userPoint(userId, vectors, window, updatedAtMs, this.#memory.weight, this.#users.marksOf(userId))]
+      const interests = encoded[b]
+      if (interests === undefined || !areUnits(interests.vectors, dimensions)) return []
+      return [userPoint(userId, interests, window, updatedAtMs, this.#memory.weight, this.#users.marksOf(userId))]
     })
     await this.#write(modelVersion, step, points)
   }

@@ -60,6 +60,6 @@ export class PublisherMemory {
     const { weight } = this
     const isKnown = (weight?.weight ?? 0) > 0 && window.some(({ itemId }) => this.listOf(itemId) !== undefined)
     if (!isKnown && marks.unwanted === undefined) return undefined
-    return userPoint(userId, new Float32Array(0), window, updatedAtMs, weight, marks)
+    return userPoint(userId, undefined, window, updatedAtMs, weight, marks)
   }
 }

@@ -32,12 +32,25 @@ export function itemPoint(
   return { role: 'item', id, vector, payload, ...(memory === undefined ? {} : { memory }) }
 }
 
-/** Of each window [K, D]; undefined if the model knows none of its items. */
-export function interestsOf(encoder: Encoder, windows: readonly EncoderStep[][]): (Float32Array | undefined)[] {
+/** What the model makes of a user. */
+export interface UserInterests {
+  readonly vectors: Float32Array // [K, D]
+  /** As `EncodedUsers`, with three digits. [K] */
+  readonly strengths: readonly number[]
+}
+
+/** Of each window; undefined if the model knows none of its items. */
+export function interestsOf(encoder: Encoder, windows: readonly EncoderStep[][]): (UserInterests | undefined)[] {
   if (windows.length === 0) return []
-  const { interests, known } = encoder.interests(windows) // [B, K, D]
-  const size = encoder.interestCount * encoder.dimensions
-  return windows.map((_, b) => (known[b] === 0 ? undefined : interests.subarray(b * size, (b + 1) * size)))
+  const { interests, known, strengths } = encoder.interests(windows) // [B, K, D]
+  const { interestCount: K, dimensions: D } = encoder
+  return windows.map((_, b) => {
+    if (known[b] === 0) return undefined
+    return {
+      vectors: interests.subarray(b * K * D, (b + 1) * K * D),
+      strengths: Array.from(strengths.subarray(b * K, (b + 1) * K), (strength) => Math.round(strength * 1000) / 1000)
+    }
+  })
 }
 
 /** What is written of a user beside the window: see `UserPayload`. */
@@ -58,10 +71,10 @@ function typed({ itemId, eventTimeMs, type = '' }: UserChange['steps'][number]) 
   return { itemId, eventTimeMs, type }
 }
 
-/** @param vectors [K, D], or none @param steps oldest first @param memory how the newest items vote */
+/** @param interests undefined: none @param steps oldest first @param memory how the newest items vote */
 export function userPoint(
   id: UserId,
-  vectors: Float32Array,
+  interests: UserInterests | undefined,
   steps: readonly EncoderStep[],
   updatedAtMs: number,
   memory: MemoryWeight | undefined,
@@ -70,8 +83,9 @@ export function userPoint(
   const recent = [...new Set(steps.map(({ itemId }) => itemId).reverse())]
   const payload = {
     ...{ recent, historyLength: steps.length, newestMs: steps.at(-1)?.eventTimeMs ?? 0, updatedAtMs },
+    ...(interests === undefined ? {} : { strengths: interests.strengths }),
     ...(memory === undefined ? {} : { memory }),
     ...marks
   }
-  return { role: 'user', id, vectors, payload }
+  return { role: 'user', id, vectors: interests?.vectors ?? new Float32Array(0), payload }
 }

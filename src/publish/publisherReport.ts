@@ -199,6 +199,8 @@ export interface UserReport extends PublishReport {
   }
   /** The same users, in the same order. */
   readonly answeredIds: readonly UserId[]
+  /** e^entropy of the strengths of each user whose vectors were sent: 1 … K. */
+  readonly effectiveInterests: readonly number[]
   /** Changed users that still wait. */
   readonly waiting: number
   /** Changes given up since the last report, for want of room. */

@@ -22,6 +22,7 @@ const time = (description: string) => amount(`${description}, milliseconds since
 /** Rounding takes a cosine a little beyond 1. */
 const cosine = () => z.number().min(-1.001).max(1.001)
 const place = () => z.tuple([z.number(), z.number()]).describe('Place on the map').exactOptional()
+const strength = () => ratio('Share of the history that the interest explains; they sum to 1')
 const vector = () => z.array(z.number()).describe('Of length 1').exactOptional()
 const version = text('`indexVersion@step` of the vectors that answered')
 
@@ -72,6 +73,10 @@ export const sessionRecommendationsSchema = named('SessionRecommendations', {
   why: text('Why it is not personal').exactOptional(),
   popularIn: text('`country=de`: the first items are popular within this context of the request').exactOptional(),
   updatedAtMs: time("When the user's vectors were made").exactOptional(),
+  strengths: z
+    .array(strength())
+    .describe('With `explain`: of each interest, the share of the history that it explains')
+    .exactOptional(),
   ...listWords
 })
 
@@ -104,6 +109,7 @@ export const userProfileSchema = named('User', {
   interests: z.array(
     z.strictObject({
       interest: count('0-based'),
+      strength: strength().exactOptional(),
       nearest: z
         .array(z.strictObject({ ...itemWords, at: place(), score: cosine() }))
         .describe('Nearest first, items of the history included'),

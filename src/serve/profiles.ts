@@ -67,6 +67,7 @@ export class Profiles {
       }),
       interests: lists.map((list, interest) => ({
         interest,
+        ...(payload.strengths === undefined ? {} : { strength: payload.strengths[interest]! }),
         nearest: list.map(({ itemId, score }) => ({ ...described(itemId), score: rounded(score) })),
         ...(places === undefined ? {} : { at: places.interests[interest]! }),
         ...(withVectors ? { vector: [...interests[interest]!] } : {})

@@ -110,9 +110,10 @@ export class Recommender {
         const unseen = found.user === undefined ? request : this.#withoutSeen(request, found.user)
         return { userId, ...(await this.popular(unseen, noVectors)) }
       }
-      const { recent = [], memory } = found.user ?? {}
+      const { recent = [], memory, strengths = [] } = found.user ?? {}
       const candidates = await awayFromUnwanted(this.#index, found, this.#clock.nowMs())
-      const list = await this.#list(candidates, request, recent, memory && votesOf(recent, memory))
+      const own = { history: recent, strengths, votes: memory && votesOf(recent, memory) }
+      const list = await this.#list(candidates, request, own)
       return (
         list && {
           userId,
@@ -133,7 +134,7 @@ export class Recommender {
   async recommendFor(
     request: ListRequest & EncodedSession & { history?: readonly ItemId[] }
   ): Promise<SessionRecommendations> {
-    const { vectors, count, modelVersion, voting, history = [] } = request
+    const { vectors, count, strengths, modelVersion, voting, history = [] } = request
     const votes = voting === undefined ? noVotes : votesOf(history, voting)
     return this.#fromOneVersion(async () => {
       const found = await this.#search({ by: { vectors, count, votes } }, request, history)
@@ -143,7 +144,7 @@ export class Recommender {
         )
       }
       if (isEmpty(found.candidates)) return this.popular(request, noKnownItem)
-      return this.#list(found, request, history, votes)
+      return this.#list(found, request, { history, strengths, votes })
     })
   }
 
@@ -240,12 +241,11 @@ export class Recommender {
     })
   }
 
-  /** @param history newest first @param votes its own @returns undefined: the index version that was searched is gone */
+  /** @returns undefined: the index version that was searched is gone */
   async #list(
     found: CandidateResult,
     request: ListRequest,
-    history: readonly ItemId[],
-    votes: Votes = noVotes
+    { history, strengths, votes = noVotes }: ListSubject
   ): Promise<SessionRecommendations | undefined> {
     const { quotaShare, diversity, diversityBy, repeats } = this.#optionsFor(request)
     const candidates = found.candidates!
@@ -258,13 +258,14 @@ export class Recommender {
       ...candidates.itemIds.filter(isShown)
     ])
     const valuesOf = diversity > 0 && diversityBy !== '' ? await this.#valuesOf(found, diversityBy) : undefined
-    const options = { quotaShare, diversity, scoring: this.#scoring, valuesOf }
+    const options = { quotaShare, strengths, diversity, scoring: this.#scoring, valuesOf }
     const merged = mergeInterests(candidates, request.limit, excluded, options)
     const reasons = { history, votes: request.memory === false ? noVotes : votes }
     const described = await this.#described(found, merged, request.explain === true ? reasons : undefined)
     if (described === undefined) return undefined
     this.#onList?.(described)
-    return { version: versionOf(found), items: described }
+    const isExplained = request.explain === true && strengths.length > 0
+    return { version: versionOf(found), items: described, ...(isExplained ? { strengths } : {}) }
   }
 
   /** What may be in a list: available now, and not excluded. */
@@ -337,6 +338,16 @@ export class Recommender {
     }
     throw new UnavailableError(`${attemptsMax} index versions in a row were dropped during one request: try again`)
   }
+}
+
+/** For whom a list is. */
+interface ListSubject {
+  /** Newest first. */
+  readonly history: readonly ItemId[]
+  /** Of the interests; empty: not known. */
+  readonly strengths: readonly number[]
+  /** Of the history. */
+  readonly votes?: Votes | undefined
 }
 
 interface Reasons {

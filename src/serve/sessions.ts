@@ -13,6 +13,8 @@ export interface EncodedSession {
   readonly vectors: Float32Array
   /** K, or 0. */
   readonly count: number
+  /** Share of the history that each interest explains. [K], or empty */
+  readonly strengths: readonly number[]
   /** How the history votes in the memory; absent: it does not. */
   readonly voting?: MemoryWeight
 }
@@ -72,12 +74,14 @@ export class BatchingSessionEncoder implements SessionEncoder {
       return
     }
     const { modelVersion, dimensions, interestCount: count, memory: voting } = this.#encoder
-    const { interests, known } = this.#encoder.interests(batch.map(({ history }) => history)) // [B, K, D]
+    const { interests, known, strengths } = this.#encoder.interests(batch.map(({ history }) => history)) // [B, K, D]
     const size = count * dimensions
-    const unknown = voting.weight > 0 ? { modelVersion, count: 0, vectors: new Float32Array(0), voting } : undefined
+    const unknown =
+      voting.weight > 0 ? { modelVersion, count: 0, vectors: new Float32Array(0), strengths: [], voting } : undefined
     for (const [b, { resolve }] of batch.entries()) {
       const vectors = interests.slice(b * size, (b + 1) * size)
-      resolve(known[b] === 0 ? unknown : { modelVersion, count, vectors, voting })
+      const shares = Array.from(strengths.subarray(b * count, (b + 1) * count))
+      resolve(known[b] === 0 ? unknown : { modelVersion, count, vectors, strengths: shares, voting })
     }
   }
 }

@@ -313,7 +313,7 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
       addSeen(addSeen(undefined, left), [step('between', 'purchase', 3), step('north', 'view', 2)])
     )
     const user = userPoint('ann', [x, y], ['north'])
-    const payload = { ...user.payload, seen: seen.toString('base64') }
+    const payload = { ...user.payload, strengths: [0.75, 0.25], seen: seen.toString('base64') }
     await index.upsert('a', 2, [{ ...user, payload }])
     const found = async (repeats?: SeenRepeats['after']) => {
       const filter = repeats === undefined ? {} : { repeats: { after: repeats, nowMs } }

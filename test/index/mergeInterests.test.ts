@@ -49,6 +49,20 @@ test('without a quota the best scores win; with one no interest is starved', () 
   assert.equal(brief(mergeInterests(lists, 1, new Set(), { quotaShare: 1 })), 'a0')
 })
 
+test('places are divided by strength: an interest without evidence is guaranteed none', () => {
+  const lists = [list({ a: 0.9, b: 0.88, c: 0.86, d: 0.84 }), list({ v: 0.3, w: 0.2 }), list({ y: 0.4, z: 0.1 })]
+  const by = (strengths: readonly number[], limit = 4) =>
+    brief(mergeInterests(lists, limit, new Set(), { quotaShare: 1, strengths }))
+  assert.equal(by([0.5, 0.5, 0]), 'a0 b0 v1 w1')
+  // Of 4 places 2.4, .36 and 1.24: whole ones 2, 0 and 1, the fourth to the greatest remainder.
+  assert.equal(by([0.6, 0.09, 0.31]), 'a0 b0 c0 y2')
+  // 2.2, 1 and .8
+  assert.equal(by([0.55, 0.25, 0.2]), 'a0 b0 y2 v1')
+  assert.equal(by([1, 0, 0]), 'a0 b0 c0 d0')
+  // Not of these interests: evenly.
+  assert.equal(by([1], 3), 'a0 y2 v1')
+})
+
 test('an interest with too few candidates leaves its places to the others', () => {
   const lists = [list({ a: 0.9, b: 0.8, c: 0.7 }), list({ h: 0.6 }), []]
   assert.equal(brief(mergeInterests(lists, 3, new Set(['h']), { quotaShare: 1 })), 'a0 b0 c0')

@@ -59,6 +59,7 @@ const units = [
     'promotions',
     'requests',
     'lists',
+    'interests',
     'detections',
     'restarts',
     'records'

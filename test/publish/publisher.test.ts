@@ -60,13 +60,19 @@ test('the first index version goes live with its first item, and serves users th
   const users = await publisher.publishUsers()
   assert.deepEqual([users.written, users.agesMs, users.waiting], [1, [250], 0]) // 200 before it was noted, 50 waiting
   assert.deepEqual(users.partsMs, { read: [200], wait: [50], encode: 0, write: 0 })
+  // e^(−¾ ln ¾ − ¼ ln ¼) = 4 / 3^¾
+  assert.deepEqual(
+    users.effectiveInterests.map((count) => count.toFixed(6)),
+    [(4 / 3 ** 0.75).toFixed(6)]
+  )
   const { seen, ...payload } = (await index.user('u'))!.payload
   assert.equal(readSeen(Buffer.from(seen!, 'base64')).length, 2)
   assert.deepEqual(payload, {
     recent: ['x', 'y'],
     historyLength: 3,
     newestMs: 102_000,
-    updatedAtMs: clock.nowMs()
+    updatedAtMs: clock.nowMs(),
+    strengths: [0.75, 0.25]
   })
   assert.equal((await index.item('x'))?.payload.count, 7)
 })

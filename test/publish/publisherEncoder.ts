@@ -1,7 +1,7 @@
 // The plainest encoder: an item's vector is what the test says, a user's interests are the vectors of the newest known
 // items.
 
-import type { Encoder, EncoderItem, EncoderStep } from '../../src/model/encoder.ts'
+import type { EncodedUsers, Encoder, EncoderItem, EncoderStep } from '../../src/model/encoder.ts'
 
 export class PlainEncoder implements Encoder {
   readonly dimensions = 2
@@ -22,14 +22,15 @@ export class PlainEncoder implements Encoder {
     return { vectors: this.#circle(angles), known: Uint8Array.from(angles, (angle) => (angle === undefined ? 0 : 1)) }
   }
 
-  interests(histories: readonly (readonly EncoderStep[])[]): { interests: Float32Array; known: Uint8Array } {
+  interests(histories: readonly (readonly EncoderStep[])[]): EncodedUsers {
     this.batches.push(histories.map((history) => [...history]))
     const angles = histories.flatMap((history) => {
       const known = history.map(({ itemId }) => this.angles.get(itemId)).filter((angle) => angle !== undefined)
       return [known.at(-1), known.at(-2) ?? known.at(-1)]
     })
     const known = Uint8Array.from(histories, (_, b) => (angles[2 * b] === undefined ? 0 : 1))
-    return { interests: this.#circle(angles), known }
+    const strengths = Float32Array.from(histories.flatMap(() => [0.75, 0.25]))
+    return { interests: this.#circle(angles), known, strengths }
   }
 
   #circle(angles: readonly (number | undefined)[]): Float32Array {

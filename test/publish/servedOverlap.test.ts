@@ -21,7 +21,7 @@ function encoderOf(turn: number): Encoder {
       vectors: Float32Array.from(wanted.flatMap(({ itemId }) => at(place(Number(itemId)) + turn))),
       known: new Uint8Array(wanted.length).fill(1)
     }),
-    interests: () => ({ interests: new Float32Array(0), known: new Uint8Array(0) })
+    interests: () => ({ interests: new Float32Array(0), known: new Uint8Array(0), strengths: new Float32Array(0) })
   }
 }
 

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { ManualClock } from '../../src/core/clock.ts'
-import type { Encoder } from '../../src/model/encoder.ts'
+import type { EncodedUsers, Encoder } from '../../src/model/encoder.ts'
 import type { MetricsEntry } from '../../src/monitor/metrics.ts'
 import { VectorWatch } from '../../src/publish/vectorWatch.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
@@ -28,10 +28,11 @@ class Turned implements Encoder {
     return { vectors, known: new Uint8Array(items.length).fill(1) }
   }
 
-  interests(histories: readonly unknown[]): { interests: Float32Array; known: Uint8Array } {
+  interests(histories: readonly unknown[]): EncodedUsers {
     return {
       interests: Float32Array.from(histories.flatMap(() => at(this.user))),
-      known: new Uint8Array(histories.length).fill(1)
+      known: new Uint8Array(histories.length).fill(1),
+      strengths: new Float32Array(histories.length).fill(1)
     }
   }
 }

@@ -37,7 +37,10 @@ async function setUp(options: Partial<RecommenderOptions> = {}) {
       }
     }))
   )
-  const payload = { recent: ['film90', 'jazz0'], historyLength: 2, newestMs: 0, updatedAtMs: 4000 }
+  const payload = {
+    ...{ recent: ['film90', 'jazz0'], historyLength: 2, newestMs: 0, updatedAtMs: 4000 },
+    strengths: [0.75, 0.25]
+  }
   await index.upsert('s', 7, [{ role: 'user', id: 'u', vectors: at(1, 90.5), payload }])
   await index.promote('s', { items: 7, users: 1 })
   return { index, clock, recommender: new Recommender({ index, clock, options }) }
@@ -163,7 +166,9 @@ test('what is popular in the context comes first, then what is popular with ever
 
 test('an explanation names the nearest items of the user’s own history', async () => {
   const { recommender } = await setUp()
-  const { items } = await recommender.recommend({ userId: 'u', limit: 5, explain: true })
+  const { items, strengths } = await recommender.recommend({ userId: 'u', limit: 5, explain: true })
+  assert.deepEqual(strengths, [0.75, 0.25])
+  assert.equal((await recommender.recommend({ userId: 'u', limit: 5 })).strengths, undefined)
   const because = Object.fromEntries(items.map(({ itemId, because }) => [itemId, because]))
   // jazz20 is 20° from jazz0 and 70° from film90: cos 70° = 0.34 ≥ 0.3. jazz10 is 80° from film90: cos 80° = 0.17.
   assert.deepEqual(because, {
@@ -196,7 +201,14 @@ test('similar items leave the item itself out; an item that is not there is unde
 
 test('a session that is not stored gets lists from its own vectors, if they are of the live index version', async () => {
   const { recommender } = await setUp()
-  const request = { vectors: at(0, 180), count: 2, modelVersion: 's', limit: 3, history: ['jazz0'] }
+  const request = {
+    vectors: at(0, 180),
+    count: 2,
+    strengths: [0.75, 0.25],
+    modelVersion: 's',
+    limit: 3,
+    history: ['jazz0']
+  }
   const { items } = await recommender.recommendFor(request)
   assert.deepEqual(
     items.map(({ itemId, interest }) => [itemId, interest]),
@@ -215,7 +227,14 @@ test('a session that is not stored gets lists from its own vectors, if they are 
 })
 
 test('diversity prefers an item unlike those already chosen', async () => {
-  const request = { vectors: at(0, 90), count: 2, modelVersion: 's', limit: 2, history: ['jazz0'] }
+  const request = {
+    vectors: at(0, 90),
+    count: 2,
+    strengths: [0.75, 0.25],
+    modelVersion: 's',
+    limit: 2,
+    history: ['jazz0']
+  }
   const ids = async (options: Partial<RecommenderOptions>) =>
     (await (await setUp({ quotaShare: 0, ...options })).recommender.recommendFor(request)).items.map(
       ({ itemId }) => itemId
@@ -359,10 +378,10 @@ test('a user whose items the model does not know has a list by the memory, or a 
 test('a session votes with its history', async () => {
   const { recommender, voting } = await setUpMemory()
   const session = { modelVersion: 's', history: ['jazz0'], voting }
-  const known = { ...session, vectors: at(0), count: 1, limit: 1 }
+  const known = { ...session, vectors: at(0), count: 1, strengths: [1], limit: 1 }
   assert.equal((await recommender.recommendFor(known)).items[0]!.itemId, 'west')
   assert.equal((await recommender.recommendFor({ ...known, memory: false })).items[0]!.itemId, 'jazz10')
-  const cold = { ...session, vectors: new Float32Array(0), count: 0, limit: 5 }
+  const cold = { ...session, vectors: new Float32Array(0), count: 0, strengths: [], limit: 5 }
   assert.deepEqual(
     (await recommender.recommendFor(cold)).items.map(({ itemId }) => itemId),
     ['west']

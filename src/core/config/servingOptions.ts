@@ -60,7 +60,7 @@ export const recommendSchema = section({
   quotaShare: real(0, 1)
     .default(0.4)
     .describe(
-      'Share of a list that is divided evenly among the interests. The rest is filled by score. 0: by score only'
+      'Share of a list that is divided among the interests by strength, the share of the history that each explains. The rest is filled by score. 0: by score only'
     ),
   diversity: real(0, 1)
     .default(0)

@@ -274,8 +274,10 @@ export function toItemPayload(payload: QdrantPayload): ItemPayload {
 }
 
 export function toUserPayload(payload: QdrantPayload): UserPayload {
-  const { recent, historyLength, newestMs, updatedAtMs, memory, seen, unwanted } = payload as Partial<UserPayload>
+  const { recent, historyLength, newestMs, updatedAtMs, strengths, memory, seen, unwanted } =
+    payload as Partial<UserPayload>
   return {
+    ...(strengths === undefined ? {} : { strengths }),
     ...(seen === undefined ? {} : { seen }),
     ...(unwanted === undefined ? {} : { unwanted }),
     ...(memory === undefined ? {} : { memory }),

@@ -4,9 +4,10 @@
 
 import * as tf from '@tensorflow/tfjs-core'
 import type { ItemId } from '../../records/interaction.ts'
-import type { Encoder, EncoderItem, EncoderStep } from '../encoder.ts'
-import { historyTensors } from '../historyTensors.ts'
+import type { EncodedUsers, Encoder, EncoderItem, EncoderStep } from '../encoder.ts'
+import { type HistoryTensors, historyTensors } from '../historyTensors.ts'
 import type { Model } from '../model.ts'
+import { gatherRows } from '../tensorOps.ts'
 import { UniqueRows } from '../uniqueRows.ts'
 import { type Weights, type WeightTensors, weightTensors } from '../weights.ts'
 import type { Rows } from './rowStore.ts'
@@ -117,15 +118,20 @@ export class ModelEncoder implements Encoder {
     return { vectors, known }
   }
 
-  interests(histories: readonly (readonly EncoderStep[])[]): { interests: Float32Array; known: Uint8Array } {
+  interests(histories: readonly (readonly EncoderStep[])[]): EncodedUsers {
     const { dimensions: d, interestCount: K } = this.#loaded().model
     const interests = new Float32Array(histories.length * K * d) // [B, K, D]
     const known = new Uint8Array(histories.length) // [B]
+    const strengths = new Float32Array(histories.length * K) // [B, K]
     for (let from = 0; from < histories.length; from += userChunk) {
       const chunk = histories.slice(from, from + userChunk)
-      this.#interestsOf(chunk, interests.subarray(from * K * d), known.subarray(from))
+      this.#encode(chunk, {
+        interests: interests.subarray(from * K * d),
+        known: known.subarray(from),
+        strengths: strengths.subarray(from * K)
+      })
     }
-    return { interests, known }
+    return { interests, known, strengths }
   }
 
   /** Gives the engine's memory back. */
@@ -134,7 +140,7 @@ export class ModelEncoder implements Encoder {
     this.#tensors = undefined
   }
 
-  #interestsOf(histories: readonly (readonly EncoderStep[])[], interests: Float32Array, known: Uint8Array): void {
+  #encode(histories: readonly (readonly EncoderStep[])[], { interests, known, strengths }: EncodedUsers): void {
     const { model, tensors } = this.#loaded()
     const { historyMax, dimensions: d } = model
     const B = histories.length
@@ -174,7 +180,11 @@ export class ModelEncoder implements Encoder {
       const touched = tf.tensor2d(inputs, [unique.length, d]) //                                           [U, d]
       const known = scores === undefined ? undefined : tf.tensor2d(scores, [unique.length, model.user.rowScoreCount]) // [U, S]
       const users = model.user.interests(tensors, touched, histories, known).interests //                         [K, B, D]
-      interests.set(tf.transpose(users, [1, 0, 2]).dataSync()) //                                                 [B, K, D]
+      const byUser = tf.transpose(users, [1, 0, 2]) as tf.Tensor3D //                                             [B, K, D]
+      interests.set(byUser.dataSync())
+      if (model.interestCount === 1) strengths.fill(1, 0, B)
+      else
+        strengths.set(strengthsOf(byUser, model.itemVectors(tensors, touched), histories, model.temperature).dataSync())
     })
   }
 
@@ -252,6 +262,20 @@ export class ModelEncoder implements Encoder {
     const share = this.model.featureShare(row === 0 ? 0 : this.#items.count(row)) / features.length
     for (const feature of features) this.#features.add(feature, share, out, at)
   }
+}
+
+/** @param users [B, K, D] @param vectors of the rows in the histories [U, D] @returns as EncodedUsers: [B, K] */
+function strengthsOf(
+  users: tf.Tensor3D,
+  vectors: tf.Tensor2D,
+  history: HistoryTensors,
+  temperature: number
+): tf.Tensor2D {
+  const { size: B, length: L, steps, blocked } = history
+  const read = tf.reshape(gatherRows(vectors, steps), [B, L, vectors.shape[1]]) //                                [B, L, D]
+  const shares = tf.softmax(tf.div(tf.matMul(read, users, false, true), temperature)) //                          [B, L, K]
+  const real = tf.exp(blocked) // 1 at a step, 0 at padding                                                       [B, L, 1]
+  return tf.divNoNan(tf.sum(tf.mul(shares, real), 1), tf.sum(real, 1)) as tf.Tensor2D //                          [B, K]
 }
 
 const noRows = new Int32Array(0)

@@ -4,7 +4,7 @@ import { BadEventError, ConfigError } from '../../core/errors.ts'
 import { setOwn } from '../../core/own.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import { type ModelUpdate, memoryDecay, type VersionReason } from '../../records/modelUpdate.ts'
-import type { Encoder, EncoderItem, EncoderStep } from '../encoder.ts'
+import type { EncodedUsers, Encoder, EncoderItem, EncoderStep } from '../encoder.ts'
 import { checkWeights, type Weights } from '../weights.ts'
 import type { LiveModel } from './liveModel.ts'
 import { closedChanges, isSameVersion, type ModelChanges, mergedChanges, noChanges, takeUnfit } from './modelChanges.ts'
@@ -246,7 +246,7 @@ export class ModelReplica implements Encoder {
     return this.#inEffect.ready().itemVectors(items)
   }
 
-  interests(histories: readonly (readonly EncoderStep[])[]): { interests: Float32Array; known: Uint8Array } {
+  interests(histories: readonly (readonly EncoderStep[])[]): EncodedUsers {
     return this.#inEffect.ready().interests(histories)
   }
 

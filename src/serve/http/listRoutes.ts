@@ -88,7 +88,7 @@ const listSchema = z.strictObject({
     .number()
     .min(0)
     .max(1)
-    .describe('Share of the list that is divided evenly among the interests')
+    .describe('Share of the list that is divided among the interests by strength')
     .exactOptional(),
   diversity: z
     .number()

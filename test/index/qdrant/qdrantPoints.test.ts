@@ -3,7 +3,15 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { pointId, QdrantNames } from '../../../src/index/qdrant/qdrantNames.ts'
-import { inBatches, tagOf, tombstone, toQdrant, toQdrantFilter } from '../../../src/index/qdrant/qdrantPoints.ts'
+import {
+  inBatches,
+  type QdrantPayload,
+  tagOf,
+  tombstone,
+  toQdrant,
+  toQdrantFilter,
+  toUserPayload
+} from '../../../src/index/qdrant/qdrantPoints.ts'
 import { itemPoint, userPoint } from '../../conformance/vectorIndexPoints.ts'
 
 const shape = { dimensions: 2, interestCount: 2 }
@@ -45,6 +53,8 @@ test('an item and a user as points', () => {
     }
   })
   const user = userPoint('ann', [[1, 0], [0, 1]], ['east']) // biome-ignore format: as a matrix
+  const strong = { ...user, payload: { ...user.payload, strengths: [0.75, 0.25] } }
+  assert.deepEqual(toUserPayload(toQdrant(strong, 7, shape).payload as QdrantPayload), strong.payload)
   assert.deepEqual(toQdrant(user, 7, shape), {
     id: pointId('ann'),
     vector: { i0: [1, 0], i1: [0, 1] },

@@ -17,7 +17,8 @@ const encoder: Encoder = {
   }),
   interests: (histories) => ({
     interests: Float32Array.from(histories.flatMap(() => [1, 0, 0, 1])),
-    known: Uint8Array.from(histories, (history) => (history[0]!.itemId === 'unknown' ? 0 : 1))
+    known: Uint8Array.from(histories, (history) => (history[0]!.itemId === 'unknown' ? 0 : 1)),
+    strengths: new Float32Array(2 * histories.length).fill(0.5)
   })
 }
 const items = Array.from({ length: 30 }, (_, i) => ({ itemId: `${i / 10}`, features: [] }))

@@ -70,18 +70,31 @@ for (const model of variants) {
     const { ranks, candidates } = trainer.evaluateExamples(examples)
     assert.equal(candidates, replica.itemCount)
     const { vectors } = replica.itemVectors(encoderItems)
-    const { interests, known } = replica.interests(examples.map(({ history }) => history))
+    const { interests, known, strengths } = replica.interests(examples.map(({ history }) => history))
     assert.ok(known.every((k) => k === 1))
     const K = replica.interestCount
+    const cosine = (b: number, k: number, n: number) =>
+      Array.from({ length: 8 }, (_, d) => interests[(b * K + k) * 8 + d]! * vectors[n * 8 + d]!).reduce((x, y) => x + y)
+    for (const [b, { history }] of examples.entries()) {
+      // By the definition: the mean over the steps of the share of each interest in e^(cosine/τ).
+      const steps = history.slice(-6).map(({ itemId }) => Number(itemId.slice(1)))
+      for (let k = 0; k < K; k++) {
+        const shares = steps.map((n) => {
+          const terms = Array.from({ length: K }, (_, j) => Math.exp(cosine(b, j, n) / temperature))
+          return terms[k]! / terms.reduce((x, y) => x + y)
+        })
+        const expected = shares.reduce((x, y) => x + y) / steps.length
+        assert.ok(Math.abs(strengths[b * K + k]! - expected) < 1e-4, `${strengths[b * K + k]} is not ${expected}`)
+      }
+    }
     for (const [b, { history, target }] of examples.entries()) {
       if (ranks[b] === unknownRank) continue
       // By the mixture, as is the default.
       const score = (n: number) =>
-        Array.from({ length: K }, (_, k) =>
-          Array.from({ length: 8 }, (_, d) => interests[(b * K + k) * 8 + d]! * vectors[n * 8 + d]!).reduce(
-            (x, y) => x + y
-          )
-        ).reduce((sum, cosine) => sum + Math.exp((cosine - 1) / temperature), 0)
+        Array.from({ length: K }, (_, k) => cosine(b, k, n)).reduce(
+          (sum, cosine) => sum + Math.exp((cosine - 1) / temperature),
+          0
+        )
       // The model reads, and leaves out, the newest 6 steps.
       const left = new Set(history.slice(-6).map((step) => step.itemId)).add(target.itemId)
       const own = score(Number(target.itemId.slice(1)))

@@ -663,7 +663,7 @@ test('a thousand users are one series', async (t) => {
 const sessions: SessionEncoder = {
   encode: async (history) =>
     history.some(({ itemId }) => itemId === 'x')
-      ? { modelVersion: 's', count: 2, vectors: Float32Array.of(1, 0, 0, 1) }
+      ? { modelVersion: 's', count: 2, strengths: [0.5, 0.5], vectors: Float32Array.of(1, 0, 0, 1) }
       : undefined
 }
 
