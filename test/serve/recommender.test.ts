@@ -118,7 +118,7 @@ test('an item is in lists within its window, from the moment on', async () => {
       await recommender.recommend({ userId: 'u', limit: 9 }),
       await recommender.popular({ limit: 9 }, ''),
       await recommender.similar({ itemId: 'jazz0', limit: 9 }),
-      await recommender.recommendFor({ limit: 9, modelVersion: 's', vectors: at(1), count: 1 })
+      await recommender.recommendFor({ limit: 9, modelVersion: 's', vectors: at(1), count: 1, strengths: [1] })
     ]
     return found.map((list) => list!.items.some(({ itemId }) => itemId === 'jazz10'))
   }
