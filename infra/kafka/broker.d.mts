@@ -6,9 +6,13 @@ export const secureUser: { readonly username: string; readonly password: string 
 export class Broker {
   /**
    * @param version default: KAFKA_VERSION, or 4.3.1
-   * @param options secure: a second listener on TLS, with SASL for `secureUser`
+   * @param options secure: a second listener on TLS, with SASL for `secureUser`; diskMiB: the data is on a file system of
+   *   this size (root only)
    */
-  static start(version?: string, options?: { readonly secure?: boolean; authorize?: boolean }): Promise<Broker>
+  static start(
+    version?: string,
+    options?: { readonly secure?: boolean; readonly authorize?: boolean; readonly diskMiB?: number }
+  ): Promise<Broker>
   /** Brokers of one cluster with a replica of each topic on each; two of three must be in sync for a write. */
   static startCluster(count: number, version?: string): Promise<Broker[]>
   /** `127.0.0.1:port` */
@@ -17,6 +21,8 @@ export class Broker {
   /** PEM: what vouches for the secure listener. */
   readonly caFile: string
   readonly pid: number
+  readonly isRunning: boolean
+  resizeDisk(diskMiB: number): void
   /** After `stop`: starts on the data that is there, on the same port. */
   run(): Promise<void>
   stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>

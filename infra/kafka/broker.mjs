@@ -113,14 +113,16 @@ export class Broker {
   #archive
   #port
   #securePort
+  #isMounted = false
 
   /**
    * @param {string} version of Apache Kafka
-   * @param {{ secure?: boolean, authorize?: boolean }} options `authorize`: clients of the secure listener may do
-   *   what was granted, and no more
+   * @param {{ secure?: boolean, authorize?: boolean, diskMiB?: number }} options `authorize`: clients of the secure
+   *   listener may do what was granted, and no more; `diskMiB`: the data is on a file system of this size (root only)
    */
-  static async start(version = defaultVersion(), { secure = false, authorize = false } = {}) {
+  static async start(version = defaultVersion(), { secure = false, authorize = false, diskMiB } = {}) {
     const broker = await Broker.#prepare(version)
+    if (diskMiB !== undefined) broker.#mount(`size=${diskMiB}m`)
     const controllerPort = await freePort()
     let more = {}
     const scram = []
@@ -216,6 +218,23 @@ export class Broker {
     return this.#process.pid
   }
 
+  /** Makes room on the file system of a broker that was started with `diskMiB`. */
+  resizeDisk(diskMiB) {
+    this.#mount(`remount,size=${diskMiB}m`)
+  }
+
+  #mount(options) {
+    fs.mkdirSync(this.#file('data'), { recursive: true })
+    const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', this.#file('data')])
+    if (status !== 0) throw new Error(`mounting ${this.#file('data')} failed: ${stderr}`)
+    this.#isMounted = true
+  }
+
+  /** Whether the process is there. */
+  get isRunning() {
+    return this.#process.exitCode === null && this.#process.signalCode === null
+  }
+
   /** Starts the process on the data that there is; resolves when its port is open. */
   async run() {
     const firstTime = !fs.existsSync(this.#archive)
@@ -249,7 +268,7 @@ export class Broker {
 
   /** @param {'SIGTERM' | 'SIGKILL'} signal the second is a crash: what was acknowledged must still be there */
   async stop(signal = 'SIGTERM') {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
+    if (!this.isRunning) return
     await new Promise((resolve) => {
       this.#process.once('exit', resolve)
       this.#process.kill(signal)
@@ -257,6 +276,7 @@ export class Broker {
   }
 
   remove() {
+    if (this.#isMounted) spawnSync('umount', [this.#file('data')])
     fs.rmSync(this.#directory, { recursive: true, force: true })
   }
 

@@ -1,6 +1,7 @@
 // What the tests with a real broker share: where it is, topics of their own, and a loud skip without one.
 
 import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import kafkajs from 'kafkajs'
 import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { type KafkaOptions, resolveConfig } from '../../src/core/config/config.ts'
@@ -46,6 +47,14 @@ export async function makeTopic(partitions: number, config: Readonly<Record<stri
       topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }],
       waitForLeaders: false
     })
+    // kafkajs' own wait throws where the broker does not know the topic yet.
+    while (
+      !(await admin.fetchTopicMetadata({ topics: [topic] }).then(
+        () => true,
+        () => false
+      ))
+    )
+      await pause(50)
   } finally {
     await admin.disconnect()
   }

@@ -10,10 +10,8 @@ interface ConsumerLoopOptions {
   readonly topic: string
   readonly consumer: ConsumerConfig
   readonly limits: RetryLimits
-  /** Called with the assigned partitions after each join, before anything is fetched. */
-  readonly onJoin: (partitions: number[], memberId: string) => void
-  /** Called when the consumer has crashed: it has no partitions until the next join. */
-  readonly onCrash: () => void
+  /** Called after each join, before anything is fetched: `assigned` has changed. */
+  readonly onJoin: (memberId: string) => void
   /** Called once, when the consumer is not started again. */
   readonly onFailure: (error: unknown) => void
   readonly eachBatch: (payload: EachBatchPayload) => Promise<void>
@@ -31,6 +29,7 @@ export class ConsumerLoop {
   readonly #options: ConsumerLoopOptions
   readonly #budget: RetryBudget
   readonly #stop = new AbortController()
+  #assigned: readonly number[] = []
   #isJoining = false
   #onJoined: (() => void) | undefined
   #starting: Promise<void>
@@ -47,23 +46,26 @@ export class ConsumerLoop {
     const { events } = this.consumer
     this.consumer.on(events.GROUP_JOIN, ({ payload }) => {
       this.#budget.progress()
-      this.#isJoining = false
-      this.#onJoined?.()
-      const partitions = [...(own(payload.memberAssignment, options.topic) ?? [])].sort((a, b) => a - b)
-      if (!this.#stop.signal.aborted) options.onJoin(partitions, payload.memberId)
+      this.#joinEnded()
+      if (this.#stop.signal.aborted) return
+      this.#assigned = [...(own(payload.memberAssignment, options.topic) ?? [])].sort((a, b) => a - b)
+      options.onJoin(payload.memberId)
     })
     this.consumer.on(events.REBALANCING, () => {
       this.#isJoining = true
     })
     this.consumer.on(events.FETCH, () => this.#budget.progress())
     this.consumer.on(events.CRASH, ({ payload }) => {
-      this.#isJoining = false
-      this.#onJoined?.()
-      if (this.#stop.signal.aborted) return
-      options.onCrash()
-      this.#starting = handledLater(this.#start(payload.error))
+      this.#joinEnded()
+      this.#assigned = []
+      if (!this.#stop.signal.aborted) this.#starting = handledLater(this.#start(payload.error))
     })
     this.#starting = handledLater(this.#start())
+  }
+
+  /** Partitions of this consumer, ascending; empty before it has joined, and while it is started again. */
+  get assigned(): readonly number[] {
+    return this.#assigned
   }
 
   /** Leaves the group. */
@@ -82,28 +84,30 @@ export class ConsumerLoop {
     await this.consumer.disconnect().catch(() => {}) // the sockets are closed either way
   }
 
-  /** @param error what the consumer crashed with */
-  async #start(error?: unknown): Promise<void> {
+  #joinEnded(): void {
+    this.#isJoining = false
+    this.#onJoined?.()
+  }
+
+  /** @param failure what the consumer crashed with */
+  async #start(failure?: unknown): Promise<void> {
     const { topic, eachBatch, onFailure } = this.#options
     const { signal } = this.#stop
     try {
-      for (let failure = error; ; ) {
-        if (failure !== undefined) await this.#budget.backOff(failure, `reading ${topic}`, signal)
-        if (signal.aborted) return
-        try {
-          await this.consumer.connect()
-          await this.consumer.subscribe({ topic, fromBeginning: true })
-          this.#isJoining = true
-          // Resolves after the first attempt to join: what fails from then on is a crash.
-          void this.consumer.run({ eachBatch, autoCommit: false }).catch((cause: unknown) => {
-            this.#isJoining = false
-            onFailure(kafkaError(cause, `reading ${topic}`))
-          })
-          return
-        } catch (cause) {
-          failure = cause
-        }
+      if (failure !== undefined) await this.#budget.backOff(failure, `reading ${topic}`, signal)
+      if (signal.aborted) return
+      try {
+        await this.consumer.connect()
+        await this.consumer.subscribe({ topic, fromBeginning: true })
+      } catch (cause) {
+        return await this.#start(cause)
       }
+      this.#isJoining = true
+      // Resolves after the first attempt to join: what fails from then on is a crash.
+      void this.consumer.run({ eachBatch, autoCommit: false }).catch((cause: unknown) => {
+        this.#isJoining = false
+        onFailure(kafkaError(cause, `reading ${topic}`))
+      })
     } catch (cause) {
       if (!signal.aborted) onFailure(cause)
     }

@@ -43,6 +43,7 @@ const maxWaitTimeInMs = 100
 export class GroupMember {
   readonly #options: GroupMemberOptions
   readonly #loop: ConsumerLoop
+  /** As of the last join: others may take over while the consumer is started again, and the fence decides. */
   #partitions: readonly number[] | undefined
   #memberId = ''
   #session = 0
@@ -65,15 +66,14 @@ export class GroupMember {
         sessionTimeout: sessionTimeoutMs,
         heartbeatInterval: sessionTimeoutMs * heartbeatShare
       },
-      onJoin: (partitions, memberId) => {
+      onJoin: (memberId) => {
         this.#loop.consumer.pause([{ topic }])
         if (memberId !== this.#memberId) this.#session++
         this.#memberId = memberId
         this.#isRebalancing = false
-        this.#partitions = partitions
+        this.#partitions = this.#loop.assigned
         options.onChange()
       },
-      onCrash: () => {}, // the others may take over; the fence decides
       onFailure: (error) => {
         const isShared = protocolErrorOf(error) === 'INCONSISTENT_GROUP_PROTOCOL'
         this.#failure ??= isShared ? sharedGroup(groupId, topic, 'it has members of another program') : error

@@ -18,10 +18,10 @@ import { KafkaLookups, ownMetadata, type TopicRead } from './kafkaLookups.ts'
 import { KafkaProducer } from './kafkaProducer.ts'
 import { TopicReader } from './topicReader.ts'
 
-/** How often a group's offsets are committed. */
-const hintIntervalMs = 5000
-/** How often lag is looked up. */
+/** How often lag is looked up, and what is processed is committed to the group. */
 const watchIntervalMs = 5000
+/** What a reader waits for wakes it; this is only for what does not. */
+const waitMsMax = 1000
 /** Of kafkajs, for each second of `retryMs`: a producer repeats its own requests. */
 const retriesPerSecond = 2
 
@@ -117,6 +117,7 @@ export class KafkaLog implements EventLog {
       if (read !== undefined) {
         this.#reads.delete(read)
         await this.#lookups.commit(read).catch(() => {}) // tools show an earlier one
+        await read.member?.leave()
       }
       await this.#giveBack(reader)
     }
@@ -124,15 +125,18 @@ export class KafkaLog implements EventLog {
 
   async #begin(reader: TopicReader, { group, name }: ReadOptions): Promise<TopicRead> {
     const { topic } = reader
+    const { id } = await this.describe(topic)
     const shown = group ?? name
-    return {
-      topic,
-      topicId: (await this.describe(topic)).id,
-      groupId: shown === undefined ? undefined : groupIdOf(this.#options.clientId, shown, this.#run, topic),
-      isAlone: group === undefined,
-      processed: new Map(),
-      fail: (error) => reader.fail(error)
-    }
+    const groupId = shown === undefined ? undefined : groupIdOf(this.#options.clientId, shown, this.#run, topic)
+    const read = { topic, topicId: id, groupId, processed: new Map(), fail: (error: unknown) => reader.fail(error) }
+    if (group === undefined) return read
+    const member = new GroupMember({
+      ...{ kafka: this.#kafka, topic, groupId: groupId!, metadata: ownMetadata(id), limits: this.#limits },
+      sessionTimeoutMs: this.#options.sessionTimeoutMs,
+      offsets: () => read.processed,
+      onChange: () => reader.wake()
+    })
+    return { ...read, member }
   }
 
   /** One past the last committed record, by partition: no reader gets the markers of transactions behind it. */
@@ -162,71 +166,58 @@ export class KafkaLog implements EventLog {
     { resume, untilEnd }: ReadOptions,
     signal: AbortSignal
   ): AsyncGenerator<LogEvent, void, undefined> {
-    const { topic, processed } = read
-    const member = read.isAlone ? undefined : this.#join(reader, read)
+    const { topic, processed, member } = read
     const owned = new Set<number>()
     let hasJoined = false
     let session = 0
     let ends: ReadonlyMap<number, bigint> | undefined
-    let hintedMs = performance.now()
-    try {
-      await reader.ready(signal)
-      while (!signal.aborted) {
-        const assigned = member === undefined ? reader.partitions : member.partitions
-        const lost = member === undefined ? [] : [...owned].filter((partition) => !member.has(partition, session))
-        session = member?.session ?? 0
-        if (lost.length > 0) {
-          reader.end(lost)
-          yield { kind: 'revoked', partitions: lost }
-          for (const partition of lost) {
-            owned.delete(partition)
-            processed.delete(partition)
-          }
-          await reader.quiet(this.#options.sessionTimeoutMs)
-          continue
+    let mark = reader.mark
+    await reader.ready(signal)
+    while (!signal.aborted) {
+      const assigned = member === undefined ? reader.partitions : member.partitions
+      const lost = member === undefined ? [] : [...owned].filter((partition) => !member.has(partition, session))
+      session = member?.session ?? 0
+      if (lost.length > 0) {
+        reader.end(lost)
+        yield { kind: 'revoked', partitions: lost }
+        for (const partition of lost) {
+          owned.delete(partition)
+          processed.delete(partition)
         }
-        const added = assigned?.filter((partition) => !owned.has(partition)) ?? []
-        if (added.length > 0 || (assigned !== undefined && !hasJoined)) {
-          hasJoined = true
-          for (const partition of added) owned.add(partition)
-          yield { kind: 'assigned', partitions: added }
-          const isOwned = (partition: number) =>
-            !signal.aborted && (member === undefined || member.has(partition, session))
-          const positions = await this.#positions(read, resume, added, isOwned)
-          if (signal.aborted) break
-          for (const [partition, position] of positions) processed.set(partition, position)
-          reader.begin(positions)
-          if (untilEnd === true) ends = new Map([...(await this.#lookups.stableEnds(topic)), ...(ends ?? [])])
-          continue
-        }
-        const event = assigned === undefined ? undefined : nextEvent(reader, ends)
-        if (event === 'end') break
-        if (event === undefined) {
-          await reader.next(signal)
-          continue
-        }
-        yield event
-        // The caller asks for more: it has processed what it got.
-        if (event.kind === 'records') processed.set(event.partition, event.records.at(-1)!.offset + 1n)
-        if (performance.now() - hintedMs < hintIntervalMs) continue
-        hintedMs = performance.now()
-        void member?.commit(processed)
+        await reader.quiet(this.#options.sessionTimeoutMs)
+        continue
       }
-      await member?.commit(processed)
-      if (member !== undefined && owned.size > 0)
-        yield { kind: 'revoked', partitions: [...owned].sort((a, b) => a - b) }
-    } finally {
-      await member?.leave()
+      const added = assigned?.filter((partition) => !owned.has(partition)) ?? []
+      if (added.length > 0 || (assigned !== undefined && !hasJoined)) {
+        hasJoined = true
+        for (const partition of added) owned.add(partition)
+        yield { kind: 'assigned', partitions: added }
+        const isOwned = (partition: number) =>
+          !signal.aborted && (member === undefined || member.has(partition, session))
+        const positions = await this.#positions(read, resume, added, isOwned)
+        if (signal.aborted) break
+        for (const [partition, position] of positions) processed.set(partition, position)
+        reader.begin(positions)
+        mark = reader.mark
+        if (untilEnd === true) ends = new Map([...(await this.#lookups.stableEnds(topic)), ...(ends ?? [])])
+        continue
+      }
+      const records = assigned === undefined ? undefined : takeBefore(reader, ends)
+      if (records !== undefined) {
+        yield records
+        // The caller asks for more: it has processed what it got.
+        processed.set(records.partition, records.records.at(-1)!.offset + 1n)
+      } else {
+        if (assigned !== undefined && ends !== undefined && reader.isPast(ends)) break
+        if (assigned === undefined || !reader.isIdleSince(mark)) {
+          await reader.next(waitMsMax, signal)
+          continue
+        }
+        yield { kind: 'idle' }
+      }
+      mark = reader.mark
     }
-  }
-
-  #join(reader: TopicReader, { topic, topicId, groupId = '', processed }: TopicRead): GroupMember {
-    return new GroupMember({
-      ...{ kafka: this.#kafka, topic, groupId, metadata: ownMetadata(topicId), limits: this.#limits },
-      sessionTimeoutMs: this.#options.sessionTimeoutMs,
-      offsets: () => processed,
-      onChange: () => reader.wake()
-    })
+    if (member !== undefined && owned.size > 0) yield { kind: 'revoked', partitions: [...owned].sort((a, b) => a - b) }
   }
 
   /** Where the caller resumes, of those partitions that are still owned when their turn comes. */
@@ -272,7 +263,7 @@ export class KafkaLog implements EventLog {
     const reader = new TopicReader({
       ...{ kafka: this.#kafka, topic, limits: this.#limits },
       groupId: `${clientId}.mtmi-read.${topic}.${randomUUID()}`,
-      onJump: (partition, position, first) => this.#lookups.checkJump(topic, partition, position, first)
+      positions: (wanted) => this.#lookups.positions(topic, wanted)
     })
     this.#readers.add(reader)
     return reader
@@ -288,15 +279,12 @@ export class KafkaLog implements EventLog {
   }
 }
 
-function nextEvent(
-  reader: TopicReader,
-  ends: ReadonlyMap<number, bigint> | undefined
-): Exclude<LogEvent, { kind: 'assigned' | 'revoked' }> | 'end' | undefined {
-  const taken = reader.take()
-  if (ends !== undefined && (taken === undefined || taken === 'idle') && reader.isPast(ends)) return 'end'
-  if (taken === undefined) return undefined
-  if (taken === 'idle') return { kind: 'idle' }
-  const end = ends?.get(taken.partition)
-  const records = end === undefined ? taken.records : taken.records.filter(({ offset }) => offset < end)
-  return records.length === 0 ? nextEvent(reader, ends) : { ...taken, records }
+/** @param ends of the read; undefined: it follows the log */
+function takeBefore(reader: TopicReader, ends: ReadonlyMap<number, bigint> | undefined) {
+  for (let taken = reader.take(); taken !== undefined; taken = reader.take()) {
+    const end = ends?.get(taken.partition)
+    const records = end === undefined ? taken.records : taken.records.filter(({ offset }) => offset < end)
+    if (records.length > 0) return { ...taken, records }
+  }
+  return undefined
 }

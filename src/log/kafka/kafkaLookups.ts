@@ -7,8 +7,9 @@ import { CorruptError } from '../../core/errors.ts'
 import type { Offsets } from '../../core/offsets.ts'
 import { Turns } from '../../core/promises.ts'
 import type { TopicDescription } from '../eventLog.ts'
-import type { LogGap, LogHealth, PartitionLag } from '../logHealth.ts'
+import type { LogHealth, PartitionLag } from '../logHealth.ts'
 import { newTopic } from '../topicIdentity.ts'
+import type { GroupMember } from './groupMember.ts'
 import { type RetryLimits, retrying, startRetryMsMax } from './kafkaClient.ts'
 import {
   type Cluster,
@@ -27,8 +28,8 @@ export interface TopicRead {
   readonly topicId: string
   /** undefined: the partitions are not shared, and nothing is committed. */
   readonly groupId: string | undefined
-  /** Whether all partitions are read by this process, which then commits here what it has processed. */
-  readonly isAlone: boolean
+  /** Absent: all partitions are read by this process. */
+  readonly member?: GroupMember
   /** Next offsets of the partitions that this process reads. */
   readonly processed: Map<number, bigint>
   /** Ends the reader. */
@@ -43,8 +44,6 @@ export interface GroupOffset {
 
 /** A position that is not committed is followed by the next. */
 const commitRetryMs = 1000
-/** How often jumps of positions are judged at once, rather than with the next look at lag: compaction makes many. */
-const jumpsIntervalMs = 1000
 
 export class KafkaLookups {
   readonly #options: KafkaOptions
@@ -56,9 +55,6 @@ export class KafkaLookups {
   /** Ends that were looked at, and where their records end. */
   readonly #recordEnds = new Map<string, { end: bigint; records: bigint }>()
   readonly #partitions = new Map<string, number>()
-  /** Positions that continued at a later offset, not judged yet. */
-  #jumps: LogGap[] = []
-  readonly #jumpsLookedMs = new Map<string, number>()
   /** Last stable offsets of the last look, by partition. */
   #stable = new Map<string, bigint>()
   #isWatching = false
@@ -151,34 +147,18 @@ export class KafkaLookups {
     const [ends, starts] = [await this.stableEnds(topic), await this.#offsets(topic, 'start')]
     const positions = new Map<number, bigint>()
     for (const [partition, position] of wanted) {
-      const start = starts.get(partition) ?? 0n
-      checkEnd(topic, partition, position, ends)
-      if (position > 0n && position < start) this.#gap({ topic, partition, from: position, to: start })
+      const [start, end] = [starts.get(partition) ?? 0n, ends.get(partition) ?? 0n]
+      if (position > end)
+        throw newTopic(topic, `partition ${partition} ends at ${end}, before the stored offset ${position}`)
       positions.set(partition, position < start ? start : position)
+      if (position === 0n || position >= start) continue
+      this.#health.gap({ topic, partition, from: position, to: start })
+      if (this.#options.onGap === 'stop')
+        throw new CorruptError(
+          `topic ${topic}, partition ${partition}: retention has removed offsets ${position} to ${start - 1n} before they were read, and kafka.onGap is "stop". Restore them, or set kafka.onGap to "continue" to go on at ${start}`
+        )
     }
     return positions
-  }
-
-  /**
-   * A reader at `position` has got `first` next. @throws CorruptError if the topic was created again, or for a gap
-   * where `kafka.onGap` is `stop`
-   */
-  async checkJump(topic: string, partition: number, position: bigint, first: bigint): Promise<void> {
-    if (first < position) return checkEnd(topic, partition, position, await this.stableEnds(topic))
-    this.#jumps.push({ topic, partition, from: position, to: first })
-    const lookedMs = this.#jumpsLookedMs.get(topic) ?? Number.NEGATIVE_INFINITY
-    if (this.#options.onGap === 'continue' && performance.now() - lookedMs < jumpsIntervalMs) return
-    this.#jumpsLookedMs.set(topic, performance.now())
-    await this.#judgeJumps(topic)
-  }
-
-  /** Reports jumps that retention has made: the log starts behind where the reader was. */
-  async #judgeJumps(topic: string): Promise<void> {
-    const jumps = this.#jumps.filter((jump) => jump.topic === topic)
-    if (jumps.length === 0) return
-    this.#jumps = this.#jumps.filter((jump) => jump.topic !== topic)
-    const starts = await this.#offsets(topic, 'start')
-    for (const jump of jumps) if ((starts.get(jump.partition) ?? 0n) > jump.from) this.#gap(jump)
   }
 
   /** Looks up the lag of every partition of the topics that are read. */
@@ -192,7 +172,6 @@ export class KafkaLookups {
       for (const read of [...reads]) {
         const { id } = await this.describe(read.topic)
         if (id !== read.topicId) read.fail(newTopic(read.topic))
-        await this.#judgeJumps(read.topic)
         await this.commit(read)
         for (const lag of await this.#lagsOf(read, before)) lags.set(`${lag.topic}/${lag.partition}`, lag)
       }
@@ -228,9 +207,10 @@ export class KafkaLookups {
     })
   }
 
-  /** The position of a reader of all partitions, for tools. */
-  async commit({ topic, topicId, groupId, isAlone, processed }: TopicRead): Promise<void> {
-    if (!isAlone || groupId === undefined || processed.size === 0) return
+  /** What is processed: for tools, and for readers without state of their own. */
+  async commit({ topic, topicId, groupId, member, processed }: TopicRead): Promise<void> {
+    if (member !== undefined) return member.commit(processed)
+    if (groupId === undefined || processed.size === 0) return
     const group = { groupId, topic, metadata: ownMetadata(topicId) }
     const what = `committing offsets of group ${groupId}`
     await this.#inTurn(what, () => commitPosition(this.#cluster, group, processed), { retryMs: commitRetryMs })
@@ -238,15 +218,6 @@ export class KafkaLookups {
 
   #offsets(topic: string, which: 'start' | 'end', cluster = this.#cluster): Promise<Map<number, bigint>> {
     return this.#inTurn(`looking up the ${which} of ${topic}`, () => logOffsets(cluster, topic, which))
-  }
-
-  #gap(gap: LogGap): void {
-    this.#health.gap(gap)
-    const { topic, partition, from, to } = gap
-    if (this.#options.onGap === 'stop')
-      throw new CorruptError(
-        `topic ${topic}, partition ${partition}: retention has removed offsets ${from} to ${to - 1n} before they were read, and kafka.onGap is "stop". Restore them, or set kafka.onGap to "continue" to go on at ${to}`
-      )
   }
 
   /** One after another: two first requests of kafkajs to a broker at once open two connections, and one stays open. */
@@ -266,13 +237,6 @@ export class KafkaLookups {
       })
     )
   }
-}
-
-/** @throws CorruptError for a position beyond the end: the topic was created again */
-function checkEnd(topic: string, partition: number, position: bigint, ends: ReadonlyMap<number, bigint>): void {
-  const end = ends.get(partition) ?? 0n
-  if (end < position)
-    throw newTopic(topic, `partition ${partition} ends at ${end}, before the stored offset ${position}`)
 }
 
 /** Beside each offset that a stage commits: which topic it is of. */

@@ -1,11 +1,13 @@
 // Writes to Kafka: idempotent always; in one transaction a call where an owner can be fenced.
 //
-// One call at a time, so that kafkajs repeats a failed request with the sequence numbers that it had. A producer whose
-// call has failed for good is not used again: whether its last batches were written is not known, and their numbers
-// must not be given to others. A transactional id is claimed on purpose only, never by a retry: an owner that was
-// suspended must not claim it back.
+// One call at a time and one partition a request, so that kafkajs repeats a failed request with the sequence numbers that
+// it had, and brokers recognise what they have. (Of a request for several partitions kafkajs would repeat those that
+// were acknowledged too, with new numbers, if their leader has moved meanwhile.) A producer whose call has failed for
+// good is not used again: whether its last batches were written is not known, and their numbers must not be given to
+// others. A transactional id is claimed on purpose only, never by a retry: an owner that was suspended must not claim it
+// back.
 
-import type { Kafka, Message, Producer, ProducerRecord, RecordMetadata } from 'kafkajs'
+import type { Kafka, Message, Producer } from 'kafkajs'
 import type { Clock } from '../../core/clock.ts'
 import { FencedError, TooLargeError, UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
@@ -39,8 +41,12 @@ const fencing =
 /** Errors that the same request meets again. */
 const final = new RegExp(`${fencing.source}|OUT_OF_ORDER_SEQUENCE|UNKNOWN_PRODUCER_ID`)
 
-type Send = (record: ProducerRecord) => Promise<RecordMetadata[]>
-type PartitionMessage = Message & { readonly partition: number }
+/** Of one partition. */
+interface Batch {
+  readonly partition: number
+  readonly messages: Message[]
+  bytes: number
+}
 
 interface Connected {
   readonly producer: Producer
@@ -83,12 +89,12 @@ export class KafkaProducer {
     const { transactionalId, partitionsOf, limits } = this.#options
     const what = `appending ${records.length} records to ${topic}${transactionalId === undefined ? '' : ` as ${transactionalId}`}`
     const producer = await this.#connect()
-    let rounds: PartitionMessage[][] = []
+    let batches: Batch[] = []
     try {
-      rounds = this.#rounds(topic, records, await partitionsOf(topic))
+      batches = this.#batches(topic, records, await partitionsOf(topic))
       const write = async () => {
         const transaction = transactionalId === undefined ? undefined : await producer.transaction()
-        for (const round of rounds) await this.#send(transaction?.send ?? producer.send, topic, round)
+        for (const batch of batches) await this.#send(transaction?.send ?? producer.send, topic, batch)
         await transaction?.commit()
       }
       await within(limits.retryMs, what, write())
@@ -96,7 +102,7 @@ export class KafkaProducer {
       await this.#discard()
       const known = kafkaError(error, what)
       const isTooLarge = known instanceof TooLargeError
-      if (isTooLarge && this.#canSplit(topic, rounds)) {
+      if (isTooLarge && this.#canSplit(topic, batches)) {
         // What is repeated was not acknowledged; under a fence the owner begins again from what the log says.
         if (transactionalId === undefined) return this.#append(topic, records)
       } else if (transactionalId === undefined || isTooLarge) throw known
@@ -112,8 +118,8 @@ export class KafkaProducer {
   }
 
   /** Lowers the size of batches, if one had several records. @returns whether it did */
-  #canSplit(topic: string, rounds: readonly (readonly PartitionMessage[])[]): boolean {
-    const hasSeveral = rounds.some((round) => new Set(round.map(({ partition }) => partition)).size < round.length)
+  #canSplit(topic: string, batches: readonly Batch[]): boolean {
+    const hasSeveral = batches.some(({ messages }) => messages.length > 1)
     if (hasSeveral) this.#bytesMax.set(topic, (this.#bytesMax.get(topic) ?? this.#options.requestBytesMax) / 4)
     return hasSeveral
   }
@@ -154,50 +160,40 @@ export class KafkaProducer {
     if (connected !== undefined) await disconnect(connected)
   }
 
-  /** Requests: at most one batch of each partition in a round, none larger than a request may be. */
-  #rounds(topic: string, records: readonly NewRecord[], partitions: number): PartitionMessage[][] {
+  /** In the order of the records of each partition, none larger than a request may be. */
+  #batches(topic: string, records: readonly NewRecord[], partitions: number): Batch[] {
     const bytesMax = this.#bytesMax.get(topic) ?? this.#options.requestBytesMax
-    const open = new Map<number, { round: number; bytes: number; records: number }>()
-    const rounds: PartitionMessage[][] = []
+    const open = new Map<number, Batch>()
+    const batches: Batch[] = []
     const timestamp = String(this.#options.clock.nowMs())
     for (const record of records) {
       const partition = record.partition ?? partitionOf(record.key, partitions)
       if (!Number.isInteger(partition) || partition < 0 || partition >= partitions)
         throw new RangeError(`append to partition ${partition} of topic ${topic}, which has ${partitions}`)
       const bytes = recordBytesMax(record)
-      const at = open.get(partition) ?? { round: 0, bytes: 0, records: 0 }
-      open.set(partition, at)
-      if (at.records > 0 && (at.bytes + bytes > bytesMax || at.records >= recordsMax))
-        Object.assign(at, { round: at.round + 1, bytes: 0, records: 0 })
-      at.bytes += bytes
-      at.records++
-      const message = { ...messageOf(record, partition), timestamp }
-      const round = rounds[at.round]
-      if (round === undefined) rounds[at.round] = [message]
-      else round.push(message)
+      let batch = open.get(partition)
+      if (batch === undefined || batch.bytes + bytes > bytesMax || batch.messages.length >= recordsMax) {
+        batch = { partition, messages: [], bytes: 0 }
+        open.set(partition, batch)
+        batches.push(batch)
+      }
+      batch.bytes += bytes
+      batch.messages.push({ ...messageOf(record, partition), timestamp })
     }
-    return rounds
+    return batches
   }
 
-  /**
-   * Sends a round. A leader that changes on the way can leave partitions out of the request that kafkajs repeats, so
-   * those that nobody has acknowledged are sent once more.
-   */
-  async #send(send: Send, topic: string, round: readonly PartitionMessage[]): Promise<void> {
+  /** kafkajs gives up where it finds no coordinator; the batch keeps its sequence number when it is sent again. */
+  async #send(send: Producer['send'], topic: string, { messages }: Batch): Promise<void> {
     const { compression, limits } = this.#options
     const budget = new RetryBudget(limits)
-    for (let messages = round; messages.length > 0; ) {
+    for (;;) {
       try {
-        const sent = await send({ topic, messages: [...messages], acks: -1, timeout: replicasTimeoutMs, compression })
-        const acknowledged = new Set(sent.map(({ partition }) => partition))
-        if (acknowledged.size === 0) throw new UnavailableError(`no broker has acknowledged records of ${topic}`)
-        budget.progress()
-        messages = messages.filter(({ partition }) => !acknowledged.has(partition))
+        const sent = await send({ topic, messages, acks: -1, timeout: replicasTimeoutMs, compression })
+        if (sent.length === 0) throw new UnavailableError(`no broker has acknowledged records of ${topic}`)
+        return budget.progress()
       } catch (error) {
-        // kafkajs gives up where it finds no coordinator. The batch of one partition keeps its sequence number, so the
-        // brokers recognise it; of several partitions, some may have been acknowledged.
-        const isOne = messages.every(({ partition }) => partition === messages[0]!.partition)
-        if (!isOne || final.test(protocolErrorOf(error) ?? '')) throw error
+        if (final.test(protocolErrorOf(error) ?? '')) throw error
         await budget.backOff(error, `appending to ${topic}`)
       }
     }
@@ -209,7 +205,7 @@ async function disconnect({ producer, closed }: Connected): Promise<void> {
   await producer.disconnect().catch(() => {}) // the sockets are closed either way
 }
 
-function messageOf({ key, value, headers }: NewRecord, partition: number): PartitionMessage {
+function messageOf({ key, value, headers }: NewRecord, partition: number): Message & { readonly partition: number } {
   const message = { key: bufferOf(key), value: value === null ? null : bufferOf(value), partition }
   if (headers === undefined) return message
   return {

@@ -4,12 +4,11 @@
 // Needed for what no documented call returns (docs/decisions/0014-kafkajs-documented-api.md): where committed records
 // end (kafkajs' admin counts the markers of transactions), the high watermark (the admin returns the last stable offset
 // as `high`), the id of a topic (kafkajs speaks versions of Metadata before it), the position of a reader that is in no
-// group, and, for `mtmi doctor`, rights without using them.
+// group, from where a batch was requested, and, for `mtmi doctor`, rights without using them.
 
-import type { Broker, Cluster, Kafka } from 'kafkajs'
+import type { Batch, Broker, Cluster, Kafka } from 'kafkajs'
 import { ByteReader, ByteWriter } from '../../core/bytes.ts'
 import { MtmiError, UnavailableError } from '../../core/errors.ts'
-import { handledLater } from '../../core/promises.ts'
 
 export type { Broker, Cluster } from 'kafkajs'
 
@@ -66,30 +65,27 @@ export function openCluster(kafka: Kafka, { readUncommitted = false } = {}): Clu
     ]
   })
   const opened = cluster
-  const lacking = clusterMethods.filter((name) => typeof opened?.[name] !== 'function')
-  if (opened === undefined || lacking.length > 0)
-    throw new MtmiError(
-      'UNAVAILABLE',
-      `this version of kafkajs lacks ${lacking.join(', ')} of its cluster: install the version of package-lock.json`,
-      { canRetry: false }
-    )
-  connectOnce(opened)
+  const absent = clusterMethods.filter((name) => typeof opened?.[name] !== 'function')
+  if (opened === undefined || absent.length > 0) throw lacking(`${absent.join(', ')} of its cluster`)
   return opened
 }
 
-/** Two callers that look for the same broker at once would connect twice, and one socket would stay open. */
-function connectOnce(cluster: Cluster): void {
-  const finding = new Map<string, Promise<Broker>>()
-  const findBroker = cluster.findBroker.bind(cluster)
-  cluster.findBroker = (node) => {
-    const key = String(node.nodeId)
-    let found = finding.get(key)
-    if (found === undefined) {
-      found = handledLater(findBroker(node).finally(() => finding.delete(key)))
-      finding.set(key, found)
-    }
-    return found
-  }
+/**
+ * The offset that a batch was requested from. Another than the reader's position: kafkajs found the position out of the
+ * log's range, and continued at the log's start. Its documented part shows only the first record, which compaction, too,
+ * may have moved.
+ *
+ * @throws MtmiError UNAVAILABLE, canRetry false, if this version of kafkajs does not have it
+ */
+export function fetchedFrom(batch: Batch): bigint {
+  const { fetchedOffset } = batch as Batch & { readonly fetchedOffset?: unknown }
+  if (typeof fetchedOffset === 'string') return BigInt(fetchedOffset)
+  throw lacking('fetchedOffset of its batches')
+}
+
+function lacking(what: string): MtmiError {
+  const message = `this version of kafkajs lacks ${what}: install the version of package-lock.json`
+  return new MtmiError('UNAVAILABLE', message, { canRetry: false })
 }
 
 /** @param what kind of coordinator, as the protocol numbers them */

@@ -5,22 +5,18 @@
 
 import type { EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs'
 import { own, setOwn } from '../../core/own.ts'
-import type { LogRecord } from '../eventLog.ts'
+import type { LogEvent, LogRecord } from '../eventLog.ts'
 import { ConsumerLoop } from './consumerLoop.ts'
 import type { RetryLimits } from './kafkaClient.ts'
+import { fetchedFrom } from './kafkajsInternals.ts'
 
-interface Fetched {
-  readonly kind: 'records'
-  readonly partition: number
-  readonly records: LogRecord[]
-  /** The high watermark: the next offset of the partition. */
-  readonly end: bigint
-}
+type Records = Extract<LogEvent, { readonly kind: 'records' }>
 
 /** Records of one partition; those that arrive while it waits are added. */
 interface Waiting {
   readonly partition: number
   readonly records: LogRecord[]
+  /** The high watermark: the next offset of the partition. */
   end: bigint
   bytes: number
 }
@@ -30,8 +26,8 @@ interface TopicReaderOptions {
   readonly topic: string
   readonly groupId: string
   readonly limits: RetryLimits
-  /** A partition continued at another offset than its position. Resolves once the reader may continue. */
-  readonly onJump: (partition: number, position: bigint, first: bigint) => Promise<void>
+  /** As `KafkaLookups.positions`: where reading continues if it cannot at the position. */
+  readonly positions: (wanted: ReadonlyMap<number, bigint>) => Promise<Map<number, bigint>>
 }
 
 /** A broker holds a fetch that finds nothing for this long. */
@@ -54,17 +50,12 @@ export class TopicReader {
   readonly #loop: ConsumerLoop
   /** Of the partitions that are read: the next offset to queue. Everything before it has been queued, or is no record. */
   readonly #positions = new Map<number, bigint>()
-  /** Assigned to the consumer. Empty until it has joined. */
-  #assigned: readonly number[] = []
-  /** Fetches begun, by node: now, and when a partition was last begun. */
-  readonly #cycles = new Map<string, number>()
-  #cyclesAtBegin: ReadonlyMap<string, number> = new Map()
+  /** Fetches begun. */
+  #begun = 0
+  /** The last two of each node, by number. When the last began, everything that the one before found had been received. */
+  readonly #fetches = new Map<string, readonly [before: number, last: number]>()
   #queue: Waiting[] = []
   #queuedBytes = 0
-  #isIdle = false
-  /** The owner has not requested more since it took the last records or `idle`. */
-  #isOwnerAway = false
-  #hasNewBatch = false
   #failure: unknown
   readonly #waiters = new Set<() => void>()
 
@@ -78,32 +69,41 @@ export class TopicReader {
         ...{ groupId, maxWaitTimeInMs: maxWaitMs, maxBytesPerPartition: partitionBytesMax, maxBytes: fetchBytesMax },
         heartbeatInterval: heartbeatMs
       },
-      onJoin: (partitions) => this.#joined(partitions),
-      onCrash: () => {
-        this.#assigned = []
-        this.#cycles.clear()
+      onJoin: () => {
+        this.#fetches.clear()
+        this.#pause(this.partitions.filter((partition) => !this.#positions.has(partition)))
+        this.#seek([...this.#positions.keys()])
+        this.wake()
       },
       onFailure: (error) => this.fail(error),
       eachBatch: (payload) => this.#receive(payload)
     })
     const { consumer } = this.#loop
-    consumer.on(consumer.events.FETCH_START, ({ payload }) => this.#cycled(String(payload.nodeId)))
+    consumer.on(consumer.events.FETCH_START, ({ payload: { nodeId } }) => {
+      this.#fetches.set(String(nodeId), [this.#fetches.get(String(nodeId))?.[1] ?? 0, ++this.#begun])
+      this.wake()
+    })
     consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload }) => {
       // A batch of markers and aborted records only is not passed to eachBatch.
-      if (payload.batchSize === 0) this.#advance(payload.partition, BigInt(payload.lastOffset) + 1n)
+      const { partition, batchSize, firstOffset, lastOffset } = payload
+      const position = this.#positions.get(partition)
+      if (batchSize > 0 || position === undefined) return
+      const next = BigInt(lastOffset) + 1n
+      if (BigInt(firstOffset ?? lastOffset) === position) this.#advance(partition, next)
+      else void this.#checkJump(partition, position, next)
     })
   }
 
   /** Of the topic, ascending. Empty until `ready`. */
   get partitions(): readonly number[] {
-    return this.#assigned
+    return this.#loop.assigned
   }
 
   /** Resolves once the topic's partitions are known. @throws MtmiError */
   async ready(signal: AbortSignal): Promise<void> {
-    while (this.#assigned.length === 0 && !signal.aborted) {
+    while (this.partitions.length === 0 && !signal.aborted) {
       if (this.#failure !== undefined) throw this.#failure
-      await this.next(signal)
+      await this.next(quietMsMax, signal)
     }
   }
 
@@ -116,8 +116,6 @@ export class TopicReader {
 
   begin(positions: ReadonlyMap<number, bigint>): void {
     for (const [partition, position] of positions) this.#positions.set(partition, position)
-    this.#cyclesAtBegin = new Map(this.#cycles)
-    this.#isIdle = false
     this.#seek([...positions.keys()])
   }
 
@@ -133,49 +131,54 @@ export class TopicReader {
   /** Ends all partitions. @returns whether others can be begun: soon, no fetch of before is under way */
   async isReusable(): Promise<boolean> {
     this.end([...this.#positions.keys()])
-    return this.#assigned.length > 0 && (await this.quiet(quietMsMax)) && this.#failure === undefined
+    return this.partitions.length > 0 && (await this.quiet(quietMsMax)) && this.#failure === undefined
   }
 
   /** Resolves once no fetch of before this call is under way, or after `msMax`. @returns which */
   async quiet(msMax: number): Promise<boolean> {
-    const before = new Map(this.#cycles)
-    const startedMs = performance.now()
-    while ([...before].some(([node, count]) => this.#cycles.get(node) === count)) {
-      const leftMs = startedMs + msMax - performance.now()
-      if (leftMs <= 0) return false
-      await this.#nextWithin(leftMs)
+    const { mark } = this
+    const endMs = performance.now() + msMax
+    while ([...this.#fetches.values()].some(([, last]) => last <= mark)) {
+      if (performance.now() >= endMs) return false
+      await this.next(endMs - performance.now())
     }
     return true
   }
 
-  /** Records; or `idle` once after each fetch that found nothing; or undefined: wait with `next`. @throws MtmiError */
-  take(): Fetched | 'idle' | undefined {
-    // A fetch that ended while the owner was at work may be older than what the owner has done since.
-    if (this.#isOwnerAway) this.#isIdle = false
-    this.#isOwnerAway = false
-    const first = this.#queue.shift()
-    if (first !== undefined) {
-      this.#isOwnerAway = true
-      this.#queuedBytes -= first.bytes
-      this.wake()
-      const { partition, records, end } = first
-      return { kind: 'records', partition, records, end }
-    }
-    if (this.#failure !== undefined) throw this.#failure
-    if (!this.#isIdle) return undefined
-    this.#isIdle = false
-    this.#isOwnerAway = true
-    return 'idle'
+  /** Now, for `isIdleSince`. */
+  get mark(): number {
+    return this.#begun
   }
 
-  /** Resolves at the next change. */
-  next(signal?: AbortSignal): Promise<void> {
+  /** Whether every node has been fetched from since then, from the beginning of a fetch to its end, and nothing is left. */
+  isIdleSince(mark: number): boolean {
+    const fetches = [...this.#fetches.values()]
+    return this.#queue.length === 0 && fetches.length > 0 && fetches.every(([before]) => before > mark)
+  }
+
+  /** undefined: wait with `next`. @throws MtmiError once nothing is left that was read before the failure */
+  take(): Records | undefined {
+    const first = this.#queue.shift()
+    if (first === undefined) {
+      if (this.#failure !== undefined) throw this.#failure
+      return undefined
+    }
+    this.#queuedBytes -= first.bytes
+    this.wake()
+    const { partition, records, end } = first
+    return { kind: 'records', partition, records, end }
+  }
+
+  /** Resolves at the next change, or after `ms`. */
+  next(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
+        clearTimeout(timer)
         this.#waiters.delete(done)
         signal?.removeEventListener('abort', done)
         resolve()
       }
+      const timer = setTimeout(done, ms)
       this.#waiters.add(done)
       signal?.addEventListener('abort', done)
       if (signal?.aborted === true) done()
@@ -197,17 +200,8 @@ export class TopicReader {
     await this.#loop.stop()
   }
 
-  #joined(partitions: readonly number[]): void {
-    this.#assigned = partitions
-    this.#cycles.clear()
-    this.#cyclesAtBegin = new Map()
-    this.#pause(partitions.filter((partition) => !this.#positions.has(partition)))
-    this.#seek([...this.#positions.keys()])
-    this.wake()
-  }
-
   #pause(partitions: readonly number[]): void {
-    const paused = partitions.filter((partition) => this.#assigned.includes(partition))
+    const paused = partitions.filter((partition) => this.partitions.includes(partition))
     if (paused.length > 0) this.#loop.consumer.pause([{ topic: this.topic, partitions: paused }])
   }
 
@@ -215,48 +209,38 @@ export class TopicReader {
   #seek(partitions: readonly number[]): void {
     const { consumer } = this.#loop
     for (const partition of partitions) {
-      if (!this.#assigned.includes(partition)) continue
+      if (!this.partitions.includes(partition)) continue
       consumer.seek({ topic: this.topic, partition, offset: String(this.#positions.get(partition)!) })
       consumer.resume([{ topic: this.topic, partitions: [partition] }])
     }
   }
 
-  #cycled(node: string): void {
-    this.#cycles.set(node, (this.#cycles.get(node) ?? 0) + 1)
-    // The fetch that was under way at `begin` did not include the new partitions; the one after it has ended.
-    const areFetched = [...this.#cycles].every(([id, count]) => count >= (this.#cyclesAtBegin.get(id) ?? 0) + 2)
-    if (areFetched && !this.#hasNewBatch && this.#queue.length === 0) this.#isIdle = true
-    this.#hasNewBatch = false
-    this.wake()
-  }
-
   async #receive({ batch, heartbeat, isRunning, isStale }: EachBatchPayload): Promise<void> {
-    const { onJump } = this.#options
     const { partition } = batch
     const position = this.#positions.get(partition)
-    const isCurrent = () =>
-      this.#failure === undefined && isRunning() && !isStale() && this.#positions.get(partition) === position
-    if (position === undefined || !isCurrent()) return
-    this.#hasNewBatch = true
-    const next = BigInt(batch.lastOffset()) + 1n
-    const first = BigInt(batch.firstOffset() ?? next)
-    if (first > position || next <= position) {
-      try {
-        await onJump(partition, position, first)
-      } catch (error) {
-        return this.fail(error)
-      }
-      if (!isCurrent()) return
-    }
+    if (position === undefined || isStale() || this.#failure !== undefined) return
+    // Where the position is not in the log, kafkajs continues at the log's start.
+    if (fetchedFrom(batch) !== position) return this.#checkJump(partition, position, position)
     this.#enqueue(partition, batch.messages, position, BigInt(batch.highWatermark))
-    this.#advance(partition, next)
-    this.wake()
+    this.#advance(partition, BigInt(batch.lastOffset()) + 1n)
     let beatAtMs = performance.now() + heartbeatMs
     while (this.#queuedBytes >= readAheadBytesMax && isRunning() && this.#positions.has(partition)) {
-      await this.#nextWithin(beatAtMs - performance.now())
+      await this.next(Math.max(0, beatAtMs - performance.now()))
       if (performance.now() < beatAtMs) continue
       await heartbeat()
       beatAtMs = performance.now() + heartbeatMs
+    }
+  }
+
+  /** kafkajs continued elsewhere than at the position. @param next where reading continues, if the log has the position */
+  async #checkJump(partition: number, position: bigint, next: bigint): Promise<void> {
+    try {
+      const found = (await this.#options.positions(new Map([[partition, position]]))).get(partition)!
+      if (this.#positions.get(partition) !== position) return // it was ended meanwhile
+      this.begin(new Map([[partition, found === position ? next : found]]))
+      this.wake()
+    } catch (error) {
+      this.fail(error)
     }
   }
 
@@ -279,16 +263,8 @@ export class TopicReader {
   }
 
   #advance(partition: number, next: bigint): void {
-    const position = this.#positions.get(partition)
-    if (position === undefined || next <= position) return
     this.#positions.set(partition, next)
     this.wake()
-  }
-
-  async #nextWithin(ms: number): Promise<void> {
-    const timer = setTimeout(() => this.wake(), Math.max(0, ms))
-    await this.next()
-    clearTimeout(timer)
   }
 }
 
