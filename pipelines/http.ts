@@ -1,5 +1,6 @@
 // The HTTP service on the parts of a process.
 
+import type { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import type { Clock } from '../src/core/clock.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { MtmiError, UnavailableError } from '../src/core/errors.ts'
@@ -8,9 +9,11 @@ import { version } from '../src/core/version.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import { erasureEvent } from '../src/log/erasure.ts'
 import type { StageIo } from '../src/log/stageIo.ts'
+import type { TaskName } from '../src/monitor/metrics.ts'
 import type { Metrics } from '../src/monitor/metricsRegistry.ts'
 import { beginTrace, tracesFrom } from '../src/monitor/tracing.ts'
 import type { Interaction } from '../src/records/interaction.ts'
+import { AttributionWatch } from '../src/serve/attribution/attributionWatch.ts'
 import { checkExposure } from '../src/serve/http/access.ts'
 import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { bindServePort, createHttpService } from '../src/serve/http/httpService.ts'
@@ -26,6 +29,9 @@ interface ServedParts {
   readonly recommender: Recommender
   /** With it, sessions that are not stored are answered. */
   readonly sessions?: SessionEncoder
+  readonly tasks: Pick<BackgroundTasks<TaskName>, 'keep'>
+  /** Counts of lists and clicks are kept here. */
+  readonly attribution: ConstructorParameters<typeof AttributionWatch>[1]
   readonly readiness: () => Readiness
   readonly lookup: Omit<LookupParts, 'eventTypes'>
   /** Clock of the stream, where a recorded one is replayed: events without a time belong to its present. */
@@ -61,14 +67,18 @@ export async function bindServe(
 
 /** @param port bound */
 export async function startHttpService(
-  { io, metrics, recommender, sessions, readiness, lookup, eventClock }: ServedParts,
+  { io, metrics, recommender, sessions, tasks, attribution, readiness, lookup, eventClock }: ServedParts,
   port: BoundPort
 ): Promise<RunningService> {
   const { config, clock } = io
   const stop = new AbortController()
   // Read when an item is first changed in part: most services never need it.
   const catalogue = new CatalogueReader(io, { stage: 'serve', measure: (report) => metrics.apply(report) })
+  const watch = new AttributionWatch(io, attribution, (report) => metrics.apply(report))
+  const options = { restarts: true, required: false }
+  tasks.keep('attribution', 'counting clicks on lists', options, ({ signal, up }) => watch.run(signal, up))
   const service = createHttpService({
+    attribution: watch.attribution,
     recommender,
     ...(sessions === undefined ? {} : { sessions }),
     metrics,
@@ -97,9 +107,13 @@ export async function startHttpService(
     futureMaxMs: config.events.futureMaxMs,
     version
   })
+  const closed = () => {
+    stop.abort()
+    watch.save()
+  }
   try {
     const url = await service.listen()
-    return { url, close: () => service.close().finally(() => stop.abort()) }
+    return { url, close: () => service.close().finally(() => closed()) }
   } catch (error) {
     await service.close()
     throw error

@@ -13,6 +13,7 @@ import { accountLines, nothingLearned } from '../src/lab/evaluation/accountRepor
 import { startStatusLine } from '../src/lab/evaluation/statusLine.ts'
 import { type RunReport, runReport, textReport } from '../src/lab/evaluation/textReport.ts'
 import { AccountMeter } from '../src/monitor/accountMetrics.ts'
+import { keptAttribution } from '../src/serve/attribution/attributionWatch.ts'
 import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { type PipelineOptions, WholePipeline } from './allInOne.ts'
 import { bindServe, type RunningService, startHttpService } from './http.ts'
@@ -259,12 +260,13 @@ class StartedRun {
 
   #serve(port: BoundPort): Promise<RunningService> {
     const pipeline = this.#pipeline
-    const { io, metrics, recommender, index, sessions } = pipeline
+    const { io, metrics, tasks, recommender, index, sessions } = pipeline
     const { config } = io
     const recorded = { nowMs: () => (pipeline.watermarkMs() > 0 ? pipeline.watermarkMs() + 1000 : systemClock.nowMs()) }
     return startHttpService(
       {
-        ...{ io, metrics, recommender },
+        ...{ io, metrics, tasks, recommender },
+        attribution: this.#process.run.state(keptAttribution),
         ...(config.serve.sessions ? { sessions } : {}),
         readiness: () => pipeline.readiness(),
         ...(this.#process.clock === 'recorded' ? { eventClock: recorded } : {}),

@@ -2,6 +2,7 @@
 
 import type { AccountNumbers } from '../src/core/account.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
+import { keptAttribution } from '../src/serve/attribution/attributionWatch.ts'
 import { Recommender } from '../src/serve/recommender.ts'
 import { startHttpService } from './http.ts'
 import { startOpsServer } from './opsServer.ts'
@@ -11,7 +12,7 @@ import { keepSessionThread } from './thread/client.ts'
 import { versionNumbers } from './versionsReport.ts'
 
 export async function serve(context: StageContext): Promise<void> {
-  const { io, run, logger, metrics, measure, tasks, opsPort, servePort, begun } = context
+  const { io, run, place, logger, metrics, measure, tasks, opsPort, servePort, begun } = context
   const { config, clock } = io
   const index = await openIndex(config, run, { searchThread: true, tasks, measure, onProblem: logger.warn })
   try {
@@ -38,7 +39,8 @@ export async function serve(context: StageContext): Promise<void> {
     const ops = await startOpsServer({ port: opsPort, io, metrics, tasks, ready, say: logger.info })
     const service = await startHttpService(
       {
-        ...{ io, metrics, readiness: ops.readiness },
+        ...{ io, metrics, tasks, readiness: ops.readiness },
+        attribution: run.state(keptAttribution, `attribution-${place}.json`),
         recommender: new Recommender({
           index,
           clock,

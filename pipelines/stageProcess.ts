@@ -97,8 +97,9 @@ export function processTasks(metrics: Metrics, onProblem: (text: string) => void
 /** On Kafka several processes of a consumer group share a stage. The local log has no groups, so one process has it. */
 function lockOf(stage: StageName, { log }: Config, run: RunDirectory) {
   const name = `mtmi ${stage}`
-  if (log === 'kafka' && (stage === 'sequence' || stage === 'publish')) return run.lockPlace(name, stage)
-  const roles: WriterRole[] = stage === 'serve' || (stage === 'ingest' && log === 'kafka') ? [] : [stage]
+  if (stage === 'serve' || (log === 'kafka' && (stage === 'sequence' || stage === 'publish')))
+    return run.lockPlace(name, stage)
+  const roles: WriterRole[] = stage === 'ingest' && log === 'kafka' ? [] : [stage]
   return { place: stage, ...run.lock(name, roles) }
 }
 

@@ -141,7 +141,7 @@ function toJson(value: unknown): string {
 }
 
 function shownInteraction(interaction: Interaction, { time }: SourceOptions): string {
-  const { userId, itemId, type, eventTimeMs, value, context, eventId } = interaction
+  const { userId, itemId, type, eventTimeMs, value, context, listId, eventId } = interaction
   const form =
     time === undefined ? '' : time.format !== undefined ? ` (format ${time.format})` : ` (unit ${time.unit ?? 'ms'})`
   const facts = Object.entries(context ?? {}).map(([name, text]) => `${name}=${text}`)
@@ -149,6 +149,7 @@ function shownInteraction(interaction: Interaction, { time }: SourceOptions): st
     ...[`user ${userId}`, `item ${itemId}`, `type ${type}`, `time ${shownTime(eventTimeMs)}${form}`],
     ...(value === undefined ? [] : [`value ${value}`]),
     ...(facts.length === 0 ? [] : [`context ${facts.join(', ')}`]),
+    ...(listId === undefined ? [] : [`list ${listId}`]),
     `id ${eventId}`
   ].join('  ')
 }

@@ -108,6 +108,20 @@ export const readers = {
   catalogue,
   /** The catalogue once more, in the thread that sequences, for the categories of the drift watch (`mtmi start`). */
   categories: catalogue,
+  attribution: {
+    unit: 'event',
+    outcomes: {
+      attributed: used('attributed to a list of this process'),
+      unlisted: unneeded('without a list id'),
+      repeated: unneeded('on an item of a list that was clicked before'),
+      uncounted: unneeded('of a type without a weight'),
+      elsewhere: unneeded('on lists of other processes, or of a forced variant'),
+      otherUser: lost('on a list of another user'),
+      notListed: lost('on an item that the list did not have'),
+      late: lost('more than a day after the list'),
+      unreadable: lost('with a list id that cannot be read')
+    }
+  },
   serve: {
     unit: 'event',
     outcomes: {

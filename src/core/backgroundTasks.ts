@@ -31,6 +31,8 @@ interface KeepOptions {
   readonly restarts: boolean
   /** What is wrong with it while it runs; the process is not ready then. */
   readonly problem?: () => string | undefined
+  /** Whether the process is not ready while it fails. Default true. */
+  readonly required?: boolean
 }
 
 /** Of one life of a task. */
@@ -98,11 +100,12 @@ export class BackgroundTasks<Name extends string> {
   }
 
   /** Runs `work` until `stop`: it ends when its signal aborts. @param what does it, as a noun phrase */
-  keep(name: Name, what: string, { restarts, problem }: KeepOptions, work: (life: Life) => Promise<void>): void {
+  keep(name: Name, what: string, options: KeepOptions, work: (life: Life) => Promise<void>): void {
+    const { restarts, problem, required = true } = options
     const outage = this.#outage(name, what)
     const task = { ended: undefined as string | undefined }
     const own = () => task.ended ?? outage.text ?? problem?.()
-    this.#tasks.push({ what, required: true, problem: own })
+    this.#tasks.push({ what, required, problem: own })
     const end = (error: Error) => {
       task.ended = `${what} has ended: ${error.message}`
       this.#fail(error)

@@ -8,7 +8,7 @@ import { describeHolder, isLock, lockHolders, type ProcessLock, takeProcessLock 
 import { openStateFile, type StateFile, type StateKind, z } from './stateFile.ts'
 
 /** The stages that write state: one process each at a time. */
-export type WriterRole = 'ingest' | 'sequence' | 'train' | 'publish' | 'replay' | 'control'
+export type WriterRole = 'ingest' | 'sequence' | 'train' | 'publish' | 'serve' | 'replay' | 'control'
 
 export const writerRoles: readonly WriterRole[] = ['sequence', 'train', 'publish']
 
@@ -95,7 +95,7 @@ export class RunDirectory {
   }
 
   /**
-   * For a role that several processes share through a consumer group: takes the first place in the run that is free.
+   * For a role that several processes share: takes the first place in the run that is free.
    * What the process keeps there (`path('sequence-2')`) is its own; the next process that takes the place finds it again.
    */
   lockPlace(what: string, role: WriterRole): ProcessLock & { readonly place: string } {

@@ -58,7 +58,7 @@ const role = ['item', 'user'] as const
 /** What a process does in the background: its stage, its threads, and periodic work. docs/alerts.md describes each. */
 const taskNames = [
   ...(['ingest', 'sequence', 'model', 'sessions', 'search'] as const),
-  ...(['progress', 'index', 'maintenance', 'vectors', 'report'] as const)
+  ...(['progress', 'index', 'maintenance', 'vectors', 'report', 'attribution'] as const)
 ] as const
 export type TaskName = (typeof taskNames)[number]
 /** K is at most 16. */
@@ -66,6 +66,18 @@ const tower = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12
 
 /** What the drift watch looks at of the interactions. */
 const driftFeature = ['event_type', 'item_popularity', 'category', 'new_user', 'event_gap'] as const
+
+/** The four arms of an experiment, `default`, `none` and `forced`. */
+const variant = { max: 7 }
+/** Where a list, and an item in it, came from: defined in src/serve/attribution/listId.ts. */
+const listSource = ['vectors', 'popular', 'similar'] as const
+const itemOrigin = [
+  ...(['interest1', 'interest2', 'interest3', 'interest4', 'interest5+'] as const),
+  ...(['memory', 'popular', 'similar', 'later'] as const)
+] as const
+const listPosition = [
+  ...(['1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11-20', '21-50', '51+'] as const)
+] as const
 
 /** What an HTTP request can have matched. */
 export const httpRoutes = [
@@ -77,6 +89,7 @@ export const httpRoutes = [
   '/v1/popular',
   '/v1/status',
   '/v1/versions',
+  '/v1/attribution',
   '/v1/users',
   '/v1/users/:id',
   '/v1/items',
@@ -360,8 +373,22 @@ export const metricDefinitions = {
     'HTTP requests refused: no good token, a host name or an origin that is not allowed',
     { reason: ['unauthenticated', 'forbidden', 'host', 'origin'] }
   ),
-  served: counter('mtmi_serve_lists_total', 'Lists answered, by where they came from', {
-    source: ['vectors', 'popular', 'similar']
+  served: counter('mtmi_serve_lists_total', 'Lists answered, without their later pages, by where they came from', {
+    ...{ source: listSource, variant }
+  }),
+  clickedLists: counter(
+    'mtmi_serve_clicked_lists_total',
+    'Lists of this process with a click on one of their first k items',
+    { source: listSource, variant, k: ['1', '5', '10', '20', 'all'] }
+  ),
+  versionLists: counter('mtmi_serve_version_lists_total', 'Lists answered, and those clicked, by index version', {
+    ...{ version: { max: 8 }, outcome: ['answered', 'clicked'] }
+  }),
+  positionItems: counter('mtmi_serve_position_items_total', 'Items of lists, and those clicked, by position', {
+    ...{ position: listPosition, outcome: ['answered', 'clicked'] }
+  }),
+  originItems: counter('mtmi_serve_origin_items_total', 'Items of lists, and those clicked, by what put them there', {
+    ...{ origin: itemOrigin, outcome: ['answered', 'clicked'] }
   })
 } as const
 

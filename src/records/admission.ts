@@ -71,7 +71,8 @@ export function interactionProblem({
   eventTimeMs,
   value,
   context,
-  source
+  source,
+  listId
 }: Interaction): string | undefined {
   const problem =
     idProblem('eventId', eventId) ??
@@ -84,6 +85,10 @@ export function interactionProblem({
     return `value is ${shown(value)}: expected a finite number, or none`
   if (context !== undefined) {
     const found = contextProblem(context)
+    if (found !== undefined) return found
+  }
+  if (listId !== undefined) {
+    const found = idProblem('listId', listId)
     if (found !== undefined) return found
   }
   if (source === undefined) return undefined

@@ -24,4 +24,6 @@ export interface Interaction {
   readonly context?: Readonly<Record<string, string>>
   /** Absent where the log record itself is the source. */
   readonly source?: Source
+  /** `listId` of the answer from which the user chose the item. */
+  readonly listId?: string
 }

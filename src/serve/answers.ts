@@ -27,7 +27,7 @@ const vector = () => z.array(z.number()).describe('Of length 1').exactOptional()
 const version = text('`indexVersion@step` of the vectors that answered')
 
 /** Of every list that can be paged and filtered. */
-const listWords = {
+const pageWords = {
   next: text(
     '`cursor` of the request for the next page, which may be empty; absent: this is the last one. Pages never repeat an item'
   ).exactOptional(),
@@ -35,6 +35,12 @@ const listWords = {
     .array(z.string())
     .describe('Conditions of the filter that no item meets, and why the list is empty')
     .exactOptional()
+}
+
+/** Of lists whose clicks are attributed. */
+const listWords = {
+  ...pageWords,
+  listId: text('Names this list: send it as `listId` of the events on its items').exactOptional()
 }
 
 const itemWords = {
@@ -77,6 +83,7 @@ export const sessionRecommendationsSchema = named('SessionRecommendations', {
     .array(strength())
     .describe('With `explain`: of each interest, the share of the history that it explains')
     .exactOptional(),
+  variant: text('Arm of the experiment that the user is in (`recommend.variants`)').exactOptional(),
   ...listWords
 })
 
@@ -140,7 +147,7 @@ export const usersSchema = named('Users', {
     })
   ),
   order: z.enum(['newest', 'id']),
-  next: listWords.next
+  next: pageWords.next
 })
 
 export const itemsSchema = named('Items', {
@@ -153,7 +160,7 @@ export const itemsSchema = named('Items', {
       ).exactOptional()
     })
   ),
-  ...listWords
+  ...pageWords
 })
 
 export type UserProfile = Shape<typeof userProfileSchema>

@@ -5,7 +5,8 @@
 
 import type { Clock } from '../core/clock.ts'
 import { configSchema, type RecommendOptions } from '../core/config/config.ts'
-import { UnavailableError } from '../core/errors.ts'
+import type { VariantOptions } from '../core/config/servingOptions.ts'
+import { BadEventError, UnavailableError } from '../core/errors.ts'
 import { hashKey } from '../core/hashKey.ts'
 import { own } from '../core/own.ts'
 import { excludedHashes } from '../index/excludedItems.ts'
@@ -29,6 +30,7 @@ import type {
 } from '../index/vectorIndex.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { Recommendations, RecommendedItem, SessionRecommendations, SimilarItems } from './answers.ts'
+import { Variants } from './attribution/variants.ts'
 import { nearestSteps, strongestVotes } from './reasons.ts'
 import type { EncodedSession } from './sessions.ts'
 import { awayFromUnwanted } from './unwanted.ts'
@@ -59,6 +61,8 @@ export interface ListRequest
    * the first field with enough interactions counts.
    */
   readonly context?: Readonly<Record<string, string>>
+  /** Instead of the arm that the user is in. Must be one of `variants`. */
+  readonly variant?: string
 }
 
 /** Candidates of each interest for a place of a list whose items are scored by all interests. */
@@ -76,6 +80,8 @@ const becauseHistoryMax = 50
 const extraCandidatesMax = 100
 
 export class Recommender {
+  /** Arms of the experiment. */
+  readonly variants: Variants
   readonly #index: VectorIndex
   readonly #clock: Clock
   readonly #options: RecommenderOptions
@@ -95,6 +101,7 @@ export class Recommender {
     this.#scoring = parts.scoring ?? nearestInterest
     this.#clock = parts.clock
     this.#options = { ...defaultRecommenderOptions, ...parts.options }
+    this.variants = new Variants(this.#options.variants)
   }
 
   /**
@@ -103,7 +110,18 @@ export class Recommender {
    * @throws UnavailableError if nothing is published yet, or the index does not answer
    */
   async recommend(request: ListRequest & { userId: UserId }): Promise<Recommendations> {
+    const arm = this.#armOf(request.variant) ?? this.variants.of(request.userId)
+    const list = await this.#recommend(arm.popular === true, withOptionsOf(arm, request))
+    return this.variants.on ? { ...list, variant: arm.name } : list
+  }
+
+  async #recommend(onlyPopular: boolean, request: ListRequest & { userId: UserId }): Promise<Recommendations> {
     const { userId } = request
+    if (onlyPopular) {
+      const user = await this.#index.user(userId)
+      const unseen = user === undefined ? request : this.#withoutSeen(request, user.payload)
+      return { userId, ...(await this.popular(unseen, popularVariant)) }
+    }
     return this.#fromOneVersion(async () => {
       const found = await this.#search({ by: { userId } }, request)
       if (isEmpty(found.candidates)) {
@@ -132,8 +150,11 @@ export class Recommender {
    * @throws UnavailableError if another version is live: cosines between versions mean nothing
    */
   async recommendFor(
-    request: ListRequest & EncodedSession & { history?: readonly ItemId[] }
+    given: ListRequest & EncodedSession & { history?: readonly ItemId[] }
   ): Promise<SessionRecommendations> {
+    const arm = this.#armOf(given.variant)
+    if (arm?.popular === true) return { ...(await this.popular(given, popularVariant)), variant: arm.name }
+    const request = arm === undefined ? given : withOptionsOf(arm, given)
     const { vectors, count, strengths, modelVersion, voting, history = [] } = request
     const votes = voting === undefined ? noVotes : votesOf(history, voting)
     return this.#fromOneVersion(async () => {
@@ -212,7 +233,16 @@ export class Recommender {
     return similar === 'unknown' ? undefined : similar
   }
 
-  #optionsFor({ quotaShare, diversity, diversityBy, repeats }: ListRequest): RecommenderOptions {
+  #armOf(name: string | undefined): VariantOptions | undefined {
+    if (name === undefined) return undefined
+    const arm = this.variants.named(name)
+    const known = () => this.variants.shares().map((share) => share.name)
+    if (arm === undefined)
+      throw new BadEventError(`there is no variant ${JSON.stringify(name)}; known are ${known().join(', ')}`)
+    return arm
+  }
+
+  #optionsFor({ quotaShare, diversity, diversityBy, repeats }: ListRequest): Omit<RecommenderOptions, 'variants'> {
     const configured = this.#options
     return {
       quotaShare: quotaShare ?? configured.quotaShare,
@@ -354,6 +384,16 @@ interface Reasons {
   /** Newest first. */
   readonly history: readonly ItemId[]
   readonly votes: Votes
+}
+
+const popularVariant = 'the variant lists what is popular'
+
+/** A request with the options of an arm where it has none of its own. */
+function withOptionsOf<R extends ListRequest>(
+  { name: _, share: __, popular: ___, ...options }: VariantOptions,
+  request: R
+): R {
+  return { ...options, ...request }
 }
 
 /** Nothing is known of the user: neither the model nor the memory has an item of the history. */

@@ -60,6 +60,7 @@ const units = [
     'requests',
     'lists',
     'interests',
+    'items',
     'detections',
     'restarts',
     'records'

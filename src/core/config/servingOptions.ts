@@ -4,6 +4,9 @@
 import { z } from 'zod'
 import { count, dayMs, durationMs, minuteMs, real, section, textList } from './settingTypes.ts'
 
+/** `default`: users in no variant. `none`: lists for nobody in particular. `forced`: lists by `?variant=`. */
+const reservedVariants: ReadonlySet<string> = new Set(['default', 'none', 'forced', 'other'])
+
 /** 16 characters of base64 are 96 bits: not to be guessed. The characters are those of RFC 6750. */
 const tokens = () =>
   z
@@ -56,7 +59,42 @@ export const popularitySchema = section({
     )
 })
 
+const repeatsSchema = z.union([z.boolean(), z.record(z.string(), durationMs(3650 * dayMs))])
+
+/** An arm of an experiment: a share of the users, and the options in which their lists differ. */
+const variantSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^\w[\w-]{0,31}$/, 'must have up to 32 letters, digits, _ and -')
+    .refine((name) => !reservedVariants.has(name), `must not be ${[...reservedVariants].join(' or ')}`),
+  share: real(0, 1),
+  quotaShare: real(0, 1).exactOptional(),
+  diversity: real(0, 1).exactOptional(),
+  diversityBy: z.string().max(256).exactOptional(),
+  repeats: repeatsSchema.exactOptional(),
+  memory: z.boolean().exactOptional(),
+  /** Popular items, whatever is known of the user: a baseline. */
+  popular: z.boolean().exactOptional()
+})
+export type VariantOptions = z.infer<typeof variantSchema>
+
+const variantsSchema = z
+  .array(variantSchema)
+  .max(4)
+  .superRefine((variants, context) => {
+    const names = variants.map(({ name }) => name)
+    const twice = names.find((name, i) => names.indexOf(name) < i)
+    if (twice !== undefined) context.addIssue({ code: 'custom', message: `two variants have the name ${twice}` })
+    const sum = variants.reduce((total, { share }) => total + share, 0)
+    if (sum > 1 + 1e-9) context.addIssue({ code: 'custom', message: `the shares add up to ${sum}: at most 1` })
+  })
+
 export const recommendSchema = section({
+  variants: variantsSchema
+    .default([])
+    .describe(
+      'Arms of an experiment: `{name: diverse, share: 0.1, diversity: 0.5}` gives a tenth of the users, chosen by a hash, lists with this option. The others are the variant `default`. Options: quotaShare, diversity, diversityBy, repeats, memory, popular. See docs/experiments.md'
+    ),
   quotaShare: real(0, 1)
     .default(0.4)
     .describe(
@@ -72,8 +110,7 @@ export const recommendSchema = section({
     .max(256)
     .default('')
     .describe('Catalogue feature, such as genre, by which diversity is measured. Empty: by item vectors'),
-  repeats: z
-    .union([z.boolean(), z.record(z.string(), durationMs(3650 * dayMs))])
+  repeats: repeatsSchema
     .default(false)
     .describe(
       'Whether items that the user has seen can be recommended again. By event type, after how many milliseconds: {"view": 2592000000} allows viewed items again after 30 days, and items of other types never'

@@ -83,6 +83,8 @@ export const sourceSchema = z.strictObject({
     })
   ).optional(),
   value: paths.optional(),
+  /** The `listId` of the answer that the event came from. */
+  listId: paths.optional(),
   context: z.record(z.string().min(1), paths).default({}),
   title: paths.optional(),
   /** Of kind items: ISO 8601, or milliseconds since 1970. */
@@ -131,10 +133,10 @@ export function sourceProblems(sources: unknown, ours: readonly string[]): strin
         problems.push(`${at}: ${name} is missing: where in a record is it? ${hints[name] ?? ''}`.trimEnd())
     }
     const foreign: readonly (keyof SourceOptions)[] = items
-      ? ['user', 'type', 'eventId', 'value', 'context']
+      ? ['user', 'type', 'eventId', 'value', 'listId', 'context']
       : mapped
         ? itemFields
-        : [...itemFields, 'user', 'item', 'type', 'time', 'eventId', 'value', 'context']
+        : [...itemFields, 'user', 'item', 'type', 'time', 'eventId', 'value', 'listId', 'context']
     for (const name of foreign) {
       if (has(name))
         problems.push(

@@ -46,6 +46,7 @@ export function compileInteractionMapper(source: SourceOptions, rules: ValueRule
   const time = compileTime(source.time ?? { path: [...cloudEvents.time.path] }, rules)
   const eventId = source.eventId === undefined ? undefined : compileEventId(source.eventId, source.topic, rules)
   const value = source.value === undefined ? undefined : parseFields(source.value)
+  const list = source.listId === undefined ? undefined : parseFields(source.listId)
   const context = Object.entries(source.context).map(([name, paths]) => ({
     name,
     role: `context.${name}`,
@@ -72,6 +73,8 @@ export function compileInteractionMapper(source: SourceOptions, rules: ValueRule
     }
     const number = value === undefined ? undefined : readNumber(value, foreign, 'value', rules)
     if (number !== undefined) interaction.value = number
+    const listId = list === undefined ? undefined : readText(list, foreign, 'listId', rules)
+    if (listId !== undefined) interaction.listId = listId
     if (context.length > 0) {
       const facts: [string, string][] = []
       for (const { name, role, fields } of context) {

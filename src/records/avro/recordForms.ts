@@ -25,16 +25,17 @@ type Mutable<T> = { -readonly [F in keyof T]: T[F] }
 /** A long that is an offset. */
 type Long = number | bigint
 
-interface RawInteraction extends Omit<Interaction, 'value' | 'context' | 'source'> {
+interface RawInteraction extends Omit<Interaction, 'value' | 'context' | 'source' | 'listId'> {
   readonly value: number | null
   readonly context: Record<string, string> | null
   readonly source: (Omit<Source, 'offset'> & { readonly offset: Long }) | null
+  readonly listId: string | null
 }
 
 export const interactionForm: RecordForm<Interaction> = {
   problem: interactionProblem,
 
-  write(writer, { eventId, userId, itemId, type, eventTimeMs, value, context, source }) {
+  write(writer, { eventId, userId, itemId, type, eventTimeMs, value, context, source, listId }) {
     for (const text of [eventId, userId, itemId, type]) writer.string(text)
     writer.long(eventTimeMs)
     writer.optional(value, (number) => writer.double(number))
@@ -49,15 +50,17 @@ export const interactionForm: RecordForm<Interaction> = {
       writer.int(partition)
       writer.bigint(offset)
     })
+    writer.optional(listId, (text) => writer.string(text))
   },
 
   fromAvro(raw) {
-    const { eventId, userId, itemId, type, eventTimeMs, value, context, source } = raw as RawInteraction
+    const { eventId, userId, itemId, type, eventTimeMs, value, context, source, listId } = raw as RawInteraction
     const interaction: Mutable<Interaction> = { eventId, userId, itemId, type, eventTimeMs }
     if (value !== null) interaction.value = value
     if (context !== null) interaction.context = context
     if (source !== null)
       interaction.source = { topic: source.topic, partition: source.partition, offset: BigInt(source.offset) }
+    if (listId !== null) interaction.listId = listId
     return interaction
   }
 }

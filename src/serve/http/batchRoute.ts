@@ -6,7 +6,7 @@ import { mapConcurrently } from '../../core/promises.ts'
 import { idProblem } from '../../records/admission.ts'
 import { named, problemSchema, recommendationsSchema, type Shape } from '../answers.ts'
 import { filterOfBody } from './filters.ts'
-import { counted, type ListMaking, pagedList, requestSchema } from './listRoutes.ts'
+import { answered, type ListMaking, pagedList, requestSchema } from './listRoutes.ts'
 import { ProblemError, problemBody, problemOf } from './problem.ts'
 import { addRoute } from './route.ts'
 
@@ -29,9 +29,10 @@ const listsSchema = named('BatchOfLists', {
 
 type BatchList = Shape<typeof listsSchema>['lists'][number]
 
-export function addBatchRoute(app: FastifyInstance, { parts, filters, work }: ListMaking): void {
-  const { recommender, metrics, onListError } = parts
-  const recommended = counted(metrics)
+export function addBatchRoute(app: FastifyInstance, making: ListMaking): void {
+  const { parts, filters, work } = making
+  const { recommender, onListError } = parts
+  const recommended = answered(making)
   addRoute(
     app,
     {
@@ -53,7 +54,7 @@ export function addBatchRoute(app: FastifyInstance, { parts, filters, work }: Li
           if (unavailable !== undefined) return failed(unavailable)
           try {
             return await pagedList(filters, { userId }, options, filter, async (request) =>
-              recommended(await recommender.recommend({ ...request, userId }))
+              recommended(await recommender.recommend({ ...request, userId }), request, userId)
             )
           } catch (error) {
             const answer = problemOf(error)

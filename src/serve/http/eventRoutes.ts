@@ -42,7 +42,8 @@ const eventSchema = named('Event', {
   eventTime: eventTimeSchema('ISO 8601 with Z or an offset, or milliseconds since 1970; absent: now').exactOptional(),
   eventId: bodyIdSchema('Unique per event, so that it can be sent again; absent: one is generated').nullish(),
   value: z.number().nullish().describe('A rating, a price, seconds watched; of `hide` the days that it lasts'),
-  context: z.record(z.string(), z.string()).nullish().describe('Facts such as device and country')
+  context: z.record(z.string(), z.string()).nullish().describe('Facts such as device and country'),
+  listId: bodyIdSchema('`listId` of the list that the item was chosen from').nullish()
 })
 type PostedEvent = z.infer<typeof eventSchema>
 
@@ -97,12 +98,13 @@ function interactionsOf(body: PostedEvent | PostedEvent[], parts: EventParts): I
   const nowMs = eventClock.nowMs()
   const problems: string[] = []
   const interactions = [body].flat().map((event, i): Interaction => {
-    const { userId, itemId, type, eventId, eventTime = null, value = null, context = null } = event
+    const { userId, itemId, type, eventId, eventTime = null, value = null, context = null, listId } = event
     const interaction = {
       ...{ eventId: eventId?.trim() ?? newEventId(), userId: userId.trim(), itemId: itemId.trim(), type: type.trim() },
       eventTimeMs: eventTime === null ? nowMs : eventTimeMs(eventTime)!,
       ...(value === null ? {} : { value }),
-      ...(context === null ? {} : { context })
+      ...(context === null ? {} : { context }),
+      ...(listId == null ? {} : { listId: listId.trim() })
     }
     // While a recording is replayed the present is that of the recording; a true event of now is still none of the future.
     const acceptedAtMs = Math.max(nowMs, clock.nowMs())

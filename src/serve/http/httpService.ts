@@ -4,9 +4,11 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { ServeOptions } from '../../core/config/config.ts'
-import { httpRoutes } from '../../monitor/metrics.ts'
+import { httpRoutes, type MetricsReport } from '../../monitor/metrics.ts'
 import { idBytesMax } from '../../records/admission.ts'
+import { Attribution, noAttribution } from '../attribution/attribution.ts'
 import { Access, checkExposure } from './access.ts'
+import { addAttributionRoute } from './attributionRoutes.ts'
 import { addBatchRoute } from './batchRoute.ts'
 import { BoundPort } from './boundPort.ts'
 import { addConsolePage, loadConsoleFiles } from './consolePage.ts'
@@ -30,6 +32,8 @@ export interface HttpServiceParts
     EventParts,
     Partial<Pick<ItemParts, 'changeItems' | 'currentItem'>> {
   readonly readiness: () => Readiness
+  /** Counts lists and clicks; without it lists are counted, and no clicks. */
+  readonly attribution?: Attribution
   readonly options: ServeOptions
   readonly logger?: ServiceLogger
   /** With it, unless `options.console` is off, there are routes to inspect users and items, and the console at `/`. */
@@ -83,6 +87,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   const access = new Access(options)
   const times = new ListTimes()
   const account = new PostedAccount(metrics)
+  const attribution = parts.attribution ?? uncounted(parts)
   let closing = false
 
   const { app, start } = createHttpApp({
@@ -106,15 +111,13 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   const readiness = (): Readiness => {
     if (closing) return { ready: false, detail: 'shutting down' }
     const { accounts = [], ...rest } = parts.readiness()
-    return { ...rest, accounts: [...accounts, account.numbers()] }
+    return { ...rest, accounts: [...accounts, account.numbers(), attribution.account()] }
   }
   addDescription(app, { version, tokens: access.on })
   addGuard(app, { access, options, activeMax, metrics, arrivalMaxMs })
   app.register(async (routes) => {
-    const lists = listMaking({
-      ...parts,
-      onListError: (error) => logger?.error({ err: error }, 'a list of a batch failed')
-    })
+    const onListError = (error: unknown) => logger?.error({ err: error }, 'a list of a batch failed')
+    const lists = listMaking({ ...parts, onListError }, attribution)
     addListRoutes(routes, lists)
     addBatchRoute(routes, lists)
     addEventRoutes(routes, parts, account)
@@ -126,6 +129,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
       addLookupRoutes(routes, parts.lookup, {
         ...{ readiness, answers, clock: parts.clock, version }
       })
+      addAttributionRoute(routes, attribution, parts.recommender.variants)
       const files = loadConsoleFiles()
       if (files !== undefined) addConsolePage(routes, files)
     }
@@ -151,6 +155,12 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
       }
     }
   }
+}
+
+/** Lists alone: their ids belong to no counts. */
+function uncounted({ clock, metrics }: HttpServiceParts): Attribution {
+  const measure = (report: MetricsReport) => metrics.apply(report)
+  return new Attribution({ clock, measure, isCounted: () => true, state: noAttribution(0, clock.nowMs()) })
 }
 
 type Route = (typeof httpRoutes)[number]

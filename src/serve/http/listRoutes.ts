@@ -11,6 +11,8 @@ import {
   sessionRecommendationsSchema,
   similarItemsSchema
 } from '../answers.ts'
+import type { Attribution } from '../attribution/attribution.ts'
+import type { ListContent, ListSource } from '../attribution/listId.ts'
 import { type ListRequest, limitMax, noKnownItem, type Recommender } from '../recommender.ts'
 import type { SessionEncoder } from '../sessions.ts'
 import { pageOf } from './cursor.ts'
@@ -22,7 +24,10 @@ import { bodyIdSchema, eventTimeMs, eventTimeSchema, idSchema } from './validati
 import { WorkLimit } from './workLimit.ts'
 
 export interface ListParts {
-  readonly recommender: Pick<Recommender, 'recommend' | 'similar' | 'recommendFor' | 'popular' | 'features'>
+  readonly recommender: Pick<
+    Recommender,
+    'recommend' | 'similar' | 'recommendFor' | 'popular' | 'features' | 'variants'
+  >
   /** Without it, only stored users get a list. */
   readonly sessions?: SessionEncoder
   readonly metrics: Metrics
@@ -36,6 +41,7 @@ export interface ListMaking {
   readonly parts: ListParts
   readonly filters: FilterCheck
   readonly work: WorkLimit
+  readonly attribution: Attribution
 }
 
 /** Steps of a history in a request: the longest window that can be configured. */
@@ -101,6 +107,12 @@ const listSchema = z.strictObject({
     .max(256)
     .describe('A field of the features in which items are to differ; empty: their vectors')
     .exactOptional(),
+  variant: z
+    .string()
+    .min(1)
+    .max(32)
+    .describe('With the options of this arm of `recommend.variants`, to try it: the list is not counted in attribution')
+    .exactOptional(),
   repeats: z.boolean().describe('Whether items that the user has seen may be recommended again').exactOptional(),
   repeatsAfter: z
     .record(z.string(), z.int().min(0).max(1e15))
@@ -145,14 +157,15 @@ interface List {
   readonly items: readonly { readonly itemId: string }[]
 }
 
-export function listMaking(parts: ListParts): ListMaking {
+export function listMaking(parts: ListParts, attribution: Attribution): ListMaking {
   const filters = new FilterCheck({ index: parts.recommender.features, clock: parts.clock })
-  return { parts, filters, work: new WorkLimit(parts.metrics) }
+  return { parts, filters, work: new WorkLimit(parts.metrics), attribution }
 }
 
-export function addListRoutes(app: FastifyInstance, { parts, filters, work }: ListMaking): void {
-  const { recommender, metrics } = parts
-  const recommended = counted(metrics)
+export function addListRoutes(app: FastifyInstance, making: ListMaking): void {
+  const { parts, filters, work } = making
+  const { recommender } = parts
+  const recommended = answered(making)
   addRoute(
     app,
     {
@@ -171,7 +184,7 @@ export function addListRoutes(app: FastifyInstance, { parts, filters, work }: Li
     async ({ params, query: { filter, ...options } }) =>
       work.run(() =>
         pagedList(filters, { userId: params.id }, options, filterOfQuery(filter), async (request) =>
-          recommended(await recommender.recommend({ ...request, userId: params.id }))
+          recommended(await recommender.recommend({ ...request, userId: params.id }), request, params.id)
         )
       )
   )
@@ -186,7 +199,7 @@ export function addListRoutes(app: FastifyInstance, { parts, filters, work }: Li
     async ({ query: { filter, ...options } }) =>
       work.run(() =>
         pagedList(filters, 'popular', options, filterOfQuery(filter), async (request) =>
-          recommended(await recommender.popular(request, 'this list is what is popular'))
+          recommended(await recommender.popular(request, 'this list is what is popular'), request)
         )
       )
   )
@@ -204,8 +217,7 @@ export function addListRoutes(app: FastifyInstance, { parts, filters, work }: Li
         pagedList(filters, { itemId: params.id }, options, filterOfQuery(filter), async (request) => {
           const list = await recommender.similar({ ...request, itemId: params.id })
           if (list === undefined) throw itemMissing(params.id)
-          metrics.served.inc({ source: 'similar' })
-          return list
+          return recommended(list, request, undefined, 'similar')
         })
       )
   )
@@ -218,21 +230,22 @@ export function addListRoutes(app: FastifyInstance, { parts, filters, work }: Li
       body: requestSchema,
       answer: sessionRecommendationsSchema
     },
-    async ({ body }) => work.run(() => listByBody(body, parts, filters))
+    async ({ body }) => work.run(() => listByBody(body, making))
   )
 }
 
 /** The list of a request in a body. */
-async function listByBody(body: BodyRequest, parts: ListParts, filters: FilterCheck): Promise<SessionRecommendations> {
+async function listByBody(body: BodyRequest, making: ListMaking): Promise<SessionRecommendations> {
+  const { parts, filters } = making
   const { history, userId, filter, ...options } = body
   if ((history === undefined) === (userId === undefined))
     throw new ProblemError(400, 'give either history, the items of a session, or userId, a stored user')
-  const recommended = counted(parts.metrics)
+  const recommended = answered(making)
   const subject = userId === undefined ? { history } : { userId: userId.trim() }
   return pagedList(filters, subject, options, filterOfBody(filter), async (request) => {
-    if (history !== undefined) return recommended(await listForHistory(history, request, parts))
-    const { userId: _, ...list } = await parts.recommender.recommend({ ...request, userId: userId!.trim() })
-    return recommended(list)
+    if (history !== undefined) return recommended(await listForHistory(history, request, parts), request)
+    const { userId: id, ...list } = await parts.recommender.recommend({ ...request, userId: userId!.trim() })
+    return recommended(list, request, id)
   })
 }
 
@@ -295,11 +308,17 @@ export async function pagedList<L extends List>(
   }
 }
 
-/** Counts lists by their source. */
-export function counted(metrics: Metrics) {
-  return <L extends Pick<SessionRecommendations, 'coldStart'>>(list: L): L => {
-    metrics.served.inc({ source: list.coldStart ?? 'vectors' })
-    return list
+/** Counts a list, and adds its `listId`. */
+export function answered({ attribution }: Pick<ListMaking, 'attribution'>) {
+  return <L extends Pick<ListContent, 'version' | 'items'> & Pick<SessionRecommendations, 'coldStart' | 'variant'>>(
+    list: L,
+    { shown, variant }: Pick<ListRequest, 'shown' | 'variant'>,
+    userId?: string,
+    source: ListSource = list.coldStart ?? 'vectors'
+  ): L & { listId: string } => {
+    const content = { ...list, source, userId, first: shown?.size ?? 0 }
+    const counted = { ...content, variant: list.variant ?? (userId === undefined ? 'none' : 'default') }
+    return { ...list, listId: attribution.answered(counted, variant === undefined) }
   }
 }
 

@@ -71,7 +71,7 @@ test('the bytes are the Confluent wire format: 0, the id as big-endian int32, th
     const bytes = interaction.encode({ eventId: 'e', userId: 'u', itemId: 'i', type: 'c', eventTimeMs: 64 })
     // A string is its length in zigzag (1 → 2) and its bytes; 64 in zigzag is 128 = 0x80 0x01; each absent field is
     // branch 0.
-    assert.deepEqual([...bytes], [0, 0, 0, 0, 1, 2, 0x65, 2, 0x75, 2, 0x69, 2, 0x63, 0x80, 0x01, 0, 0, 0])
+    assert.deepEqual([...bytes], [0, 0, 0, 0, 1, 2, 0x65, 2, 0x75, 2, 0x69, 2, 0x63, 0x80, 0x01, 0, 0, 0, 0])
   }))
 
 test('offsets keep all 64 bits', () =>

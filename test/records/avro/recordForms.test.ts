@@ -36,7 +36,8 @@ const anyInteraction: fc.Arbitrary<Interaction> = fc.record(
     eventTimeMs: timeMs,
     value: fc.double(),
     context: fc.dictionary(name, text, { noNullPrototype: true }),
-    source: fc.record({ topic: text, partition: int, offset }, { noNullPrototype: true })
+    source: fc.record({ topic: text, partition: int, offset }, { noNullPrototype: true }),
+    listId: text
   },
   { requiredKeys: ['eventId', 'userId', 'itemId', 'type', 'eventTimeMs'], noNullPrototype: true }
 )
@@ -137,10 +138,10 @@ test('an interaction has the value that avsc reads in each field', () => {
       writer.start()
       interactionForm.write(writer, value)
       const read = type.fromBuffer(writer.copy()) as Interaction
-      const { value: number = null, context = null, source = null } = value
+      const { value: number = null, context = null, source = null, listId = null } = value
       assert.deepEqual(
         { ...read, context: read.context && { ...read.context }, source: read.source && { ...read.source } },
-        { ...value, value: number, context, source }
+        { ...value, value: number, context, source, listId }
       )
     })
   )

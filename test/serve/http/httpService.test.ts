@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import test, { type TestContext } from 'node:test'
 import type { LightMyRequestResponse } from 'fastify'
+import { Account } from '../../../src/core/account.ts'
 import { ManualClock } from '../../../src/core/clock.ts'
 import { configSchema } from '../../../src/core/config/config.ts'
 import { BadEventError, UnavailableError } from '../../../src/core/errors.ts'
@@ -421,7 +422,7 @@ test('a query that makes no sense is answered with all that is wrong with it', a
     ['limit=1&limit=2', 'limit is given more than once; give it once'],
     [
       'limt=5',
-      'there is no parameter "limt"; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats, repeatsAfter.<field>'
+      'there is no parameter "limt"; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, variant, repeats, repeatsAfter.<field>'
     ],
     ['filter.a=1&filter.a=2', 'no item has a feature in the field "a"; known are genre'],
     ['explain=perhaps', 'explain must be true or false, got "perhaps"'],
@@ -431,7 +432,7 @@ test('a query that makes no sense is answered with all that is wrong with it', a
     ],
     [
       'filter.=1',
-      'there is no parameter "filter."; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats, repeatsAfter.<field>'
+      'there is no parameter "filter."; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, variant, repeats, repeatsAfter.<field>'
     ]
   ] as const) {
     assert.equal(problem(await at(query), 400).detail, detail)
@@ -507,7 +508,7 @@ test('one bad event and none is taken; every problem is named', async (t) => {
   assert.match(detail, /^10 problems; the first: \[1\]\.type must be text that is not empty, got nothing$/)
   assert.deepEqual(problems?.slice(0, 8), [
     '[1].type must be text that is not empty, got nothing',
-    '[1]: there is no field "colour"; known are userId, itemId, type, eventTime, eventId, value, context',
+    '[1]: there is no field "colour"; known are userId, itemId, type, eventTime, eventId, value, context, listId',
     '[1].userId must be text that is not empty, got ""',
     '[1].itemId must be text that is not empty, got 7',
     '[2] must be an object with userId, itemId, type, got "click"',
@@ -636,7 +637,8 @@ test('health: alive is not ready', async (t) => {
   })
   assert.deepEqual((await get('/livez')).json(), { live: true })
   const none = { reader: 'serve', read: 0, outcomes: { accepted: 0, refused: 0, failed: 0 }, waiting: 0 }
-  assert.deepEqual((await get('/readyz')).json(), { ready: true, detail: 'fresh', accounts: [none] })
+  const clicks = new Account('attribution').numbers()
+  assert.deepEqual((await get('/readyz')).json(), { ready: true, detail: 'fresh', accounts: [none, clicks] })
   ready = false
   assert.equal((await get('/livez')).statusCode, 200)
   assert.equal(problem(await get('/readyz'), 503).detail, 'sequencer: no progress for 130 s')
