@@ -379,7 +379,7 @@ export const metricDefinitions = {
   clickedLists: counter(
     'mtmi_serve_clicked_lists_total',
     'Lists of this process with a click on one of their first k items',
-    { source: listSource, variant, k: ['1', '5', '10', '20', 'all'] }
+    { source: listSource, variant, k: ['1', '10', 'all'] }
   ),
   versionLists: counter('mtmi_serve_version_lists_total', 'Lists answered, and those clicked, by index version', {
     ...{ version: { max: 8 }, outcome: ['answered', 'clicked'] }

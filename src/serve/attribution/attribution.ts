@@ -215,7 +215,7 @@ export class Attribution {
       for (const [i, k] of hitLengths.entries()) {
         if (position >= k || before < k) continue
         cell.hits[i]!++
-        report.push({ metric: 'clickedLists', labels: { ...labels, k: `${k}` }, value: 1 })
+        if (k === 1 || k === 10) report.push({ metric: 'clickedLists', labels: { ...labels, k: `${k}` }, value: 1 })
       }
     }
     this.#parts.measure(report)
