@@ -85,7 +85,8 @@ export { Publisher } from '../src/publish/publisher.ts'
 export type { Recommendations, RecommendedItem, SimilarItems } from '../src/serve/answers.ts'
 export { createHttpService, type HttpService, type HttpServiceParts } from '../src/serve/http/httpService.ts'
 export type { Readiness } from '../src/serve/http/probeRoutes.ts'
-export { defaultRecommenderOptions, Recommender, type RecommenderOptions } from '../src/serve/recommender.ts'
+export { defaultRecommenderOptions, type RecommenderOptions } from '../src/serve/listRequest.ts'
+export { Recommender } from '../src/serve/recommender.ts'
 
 // How good it is.
 

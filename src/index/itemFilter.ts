@@ -4,6 +4,7 @@
 
 import { own } from '../core/own.ts'
 import type { CatalogueItem } from '../records/catalogueItem.ts'
+import type { Filter } from './vectorIndex.ts'
 
 /** Conditions on one field. An item must meet all of them. Values are compared exactly, case included. */
 export interface FieldCondition {
@@ -57,16 +58,19 @@ export function orderedValue(text: string): number | undefined {
   return Number.isNaN(timeMs) ? undefined : timeMs
 }
 
-/** The conditions of each field, in the long form. */
-export function conditionsOf(filter: FeatureFilter | undefined): [field: string, condition: FieldCondition][] {
-  return Object.entries(filter ?? {}).map(([field, condition]) => [
-    field,
-    typeof condition === 'string' ? { any: [condition] } : condition
-  ])
+/** The conditions on each field, in the long form; of several filters a field may come more than once. */
+export function conditionsOf(filter: Filter['features']): [field: string, condition: FieldCondition][] {
+  const filters = [filter ?? []].flat() as readonly FeatureFilter[]
+  return filters.flatMap((one) =>
+    Object.entries(one).map(([field, condition]): [string, FieldCondition] => [
+      field,
+      typeof condition === 'string' ? { any: [condition] } : condition
+    ])
+  )
 }
 
 /** Whether features meet the conditions. */
-export function meets(features: Features | undefined, filter: FeatureFilter | undefined): boolean {
+export function meets(features: Features | undefined, filter: Filter['features']): boolean {
   return conditionsOf(filter).every(([field, { any, not, range, exists }]) => {
     const values = own(features ?? {}, field) ?? []
     if (exists !== undefined && values.length > 0 !== exists) return false

@@ -108,12 +108,16 @@ export interface CandidateOptions extends SearchOptions {
 
 export interface Filter {
   readonly excludeItems?: readonly ItemId[]
+  /** `hashKey` of ids to exclude as well. */
+  readonly excludeHashes?: ReadonlySet<number>
+  /** None but these. */
+  readonly onlyItems?: readonly ItemId[]
   /** Also exclude what the stored user has seen, and does not want. Default true. */
   readonly excludeRecent?: boolean
   /** Seen items that are not excluded all the same; absent: none. What the user does not want stays excluded. */
   readonly repeats?: SeenRepeats
-  /** Only items that meet these conditions. */
-  readonly features?: FeatureFilter
+  /** Only items that meet these conditions, of each filter of a list. */
+  readonly features?: FeatureFilter | readonly FeatureFilter[]
   /** Only items that are available then, milliseconds; absent: all. */
   readonly availableAtMs?: number
 }

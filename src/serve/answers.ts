@@ -52,18 +52,24 @@ const itemWords = {
 const recommendedItemSchema = named('RecommendedItem', {
   ...itemWords,
   score: number(
-    'The list is sorted by it. Of the cosines to the interests of the user: the soft maximum τ ln mean e^(cosine/τ), or the maximum (model.score); and what the memory adds: how often others took it after the newest items of the history. Of a popular item: its decayed interactions as a share of those of the most popular one'
+    'The list is sorted by it, pinned items apart. Of the cosines to the interests of the user: the soft maximum τ ln mean e^(cosine/τ), or the maximum (model.score); and what the memory adds: how often others took it after the newest items of the history. Of a popular item: its decayed interactions as a share of those of the most popular one'
   ),
   interest: z
     .int()
     .min(0)
     .nullable()
-    .describe('0-based tower that it is nearest to; null: popular, or found by the memory alone'),
+    .describe(
+      '0-based tower that it is nearest to; null: popular, found by the memory alone, or nearest to an item of a basket'
+    ),
   because: z.array(z.string()).describe('Items of the history that are nearest to it, nearest first').exactOptional(),
   takenAfter: z
     .array(z.string())
     .describe('Items of the history after which others often took it, those that add most to its score first')
-    .exactOptional()
+    .exactOptional(),
+  userId: text('Of a list for several: the user whose interest it is nearest to').exactOptional(),
+  rule: text('With `explain`: the rule that boosted or pinned it, such as `recommend.rules[0]`').exactOptional(),
+  boost: number('What the rule added to the score').exactOptional(),
+  pin: z.int().min(1).describe('The place, 1-based, that the rule gave it').exactOptional()
 })
 
 /** A list for a history that is not stored. */

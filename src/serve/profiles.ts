@@ -7,8 +7,8 @@ import type { ItemPayload, VectorIndex } from '../index/vectorIndex.ts'
 import { availabilityOf } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { ItemProfile, UserProfile } from './answers.ts'
+import { versionOf, wordsOf } from './describedItems.ts'
 import { type Place, principalPlane } from './principalPlane.ts'
-import { versionOf, wordsOf } from './recommender.ts'
 
 interface UserProfileRequest {
   readonly userId: UserId

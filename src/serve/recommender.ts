@@ -1,29 +1,27 @@
 // Recommendations from the index: the items nearest to each interest of a user, merged; for an unknown user, popular
 // items.
 //
+// Whatever leaves items out of a list, or moves them, is decided here in this order: the index searches among the items
+// that are available, meet the filter and are neither seen, excluded nor on an earlier page (`#filter`), once for the
+// list and once for each rule; scores change by what is not wanted and by boosts; interests are merged; pins take their
+// places.
+//
 // D dimensions, K interests. A list comes from one index version.
 
 import type { Clock } from '../core/clock.ts'
-import { configSchema, type RecommendOptions } from '../core/config/config.ts'
 import type { VariantOptions } from '../core/config/servingOptions.ts'
 import { BadEventError, UnavailableError } from '../core/errors.ts'
-import { hashKey } from '../core/hashKey.ts'
-import { own } from '../core/own.ts'
-import { excludedHashes } from '../index/excludedItems.ts'
+import { excludedHashes, unwantedItems } from '../index/excludedItems.ts'
+import { nothingLive } from '../index/indexChecks.ts'
 import { type InterestScore, nearestInterest } from '../index/interestScore.ts'
-import type { FeatureFilter } from '../index/itemFilter.ts'
+import { queryInterestsMax } from '../index/itemTable.ts'
 import { noVotes, type Votes, votesOf } from '../index/memory.ts'
 import { type MergedItem, mergeInterests } from '../index/mergeInterests.ts'
-import { contextKey } from '../index/popularity.ts'
 import type {
   CandidateQuery,
   CandidateResult,
   Candidates,
   Filter,
-  ItemPayload,
-  PopularItem,
-  PopularItems,
-  SearchResult,
   SeenRepeats,
   UserPayload,
   VectorIndex
@@ -31,39 +29,24 @@ import type {
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { Recommendations, RecommendedItem, SessionRecommendations, SimilarItems } from './answers.ts'
 import { Variants } from './attribution/variants.ts'
-import { nearestSteps, strongestVotes } from './reasons.ts'
+import { describedItems, valuesIn, versionOf } from './describedItems.ts'
+import { defaultRecommenderOptions, type ListRequest, type RecommenderOptions, withOptionsOf } from './listRequest.ts'
+import {
+  effectsOf,
+  filterOfRule,
+  pinnedMax,
+  pinsOf,
+  type Rule,
+  type RuleEffect,
+  rescored,
+  rulesOfConfiguration,
+  union,
+  withPins
+} from './listRules.ts'
+import { popularList } from './popularList.ts'
 import type { EncodedSession } from './sessions.ts'
-import { awayFromUnwanted } from './unwanted.ts'
-
-export type RecommenderOptions = RecommendOptions
-
-export const defaultRecommenderOptions: RecommenderOptions = configSchema.shape.recommend.parse({})
-
-/** Largest `limit` of a request. */
-export const limitMax = 1000
-
-/** `quotaShare` to `repeats`: see `recommend` of the configuration, which is the default. */
-export interface ListRequest
-  extends Partial<Pick<RecommenderOptions, 'quotaShare' | 'diversity' | 'diversityBy' | 'repeats'>> {
-  /** Maximum length of the list. */
-  readonly limit: number
-  readonly filter?: FeatureFilter
-  /** Name for each item the items of the history that are nearest to it, and those after which it is often taken. */
-  readonly explain?: boolean
-  /** Whether the memory has a say. Default true. */
-  readonly memory?: boolean
-  /** Excluded besides the history, such as the items in the basket. */
-  readonly exclude?: readonly ItemId[]
-  /** `hashKey` of items on earlier pages: excluded as well. */
-  readonly shown?: ReadonlySet<number>
-  /**
-   * Facts such as country or device. Where nothing is known of the user, what is popular in this context comes first;
-   * the first field with enough interactions counts.
-   */
-  readonly context?: Readonly<Record<string, string>>
-  /** Instead of the arm that the user is in. Must be one of `variants`. */
-  readonly variant?: string
-}
+import { type Companions, companionsOf, type Together } from './together.ts'
+import { awayFrom } from './unwanted.ts'
 
 /** Candidates of each interest for a place of a list whose items are scored by all interests. */
 const mixtureCandidatesPerPlace = 2
@@ -71,8 +54,6 @@ const mixtureCandidatesPerPlace = 2
 const attemptsMax = 3
 /** With diversity, items examined for each place of a list: enough to find another for a near-duplicate. */
 const candidatesPerPlace = 3
-/** Newest items of the history that are compared with a result. */
-const becauseHistoryMax = 50
 /**
  * Candidates of each interest beyond `limit`, at most: the merge takes limit × candidates × dimensions multiplications
  * on the caller's thread.
@@ -85,10 +66,14 @@ export class Recommender {
   readonly #index: VectorIndex
   readonly #clock: Clock
   readonly #options: RecommenderOptions
+  readonly #rules: readonly Rule[]
   readonly #scoring: InterestScore
   readonly #onList: ((items: readonly RecommendedItem[]) => void) | undefined
 
-  /** @param parts.onList gets every list of recommendations, to measure coverage */
+  /**
+   * @param parts.onList gets every list of recommendations, to measure coverage
+   * @throws ConfigError for rules that cannot be used
+   */
   constructor(parts: {
     index: VectorIndex
     clock: Clock
@@ -102,6 +87,7 @@ export class Recommender {
     this.#clock = parts.clock
     this.#options = { ...defaultRecommenderOptions, ...parts.options }
     this.variants = new Variants(this.#options.variants)
+    this.#rules = rulesOfConfiguration(this.#options.rules)
   }
 
   /**
@@ -117,28 +103,22 @@ export class Recommender {
 
   async #recommend(onlyPopular: boolean, request: ListRequest & { userId: UserId }): Promise<Recommendations> {
     const { userId } = request
-    if (onlyPopular) {
-      const user = await this.#index.user(userId)
-      const unseen = user === undefined ? request : this.#withoutSeen(request, user.payload)
-      return { userId, ...(await this.popular(unseen, popularVariant)) }
-    }
+    const popular = async (user: UserPayload | undefined, why: string) => ({
+      ...{ userId, ...(await this.popular({ ...request, users: user === undefined ? [] : [user] }, why)) }
+    })
+    if (onlyPopular) return popular((await this.#index.user(userId))?.payload, popularVariant)
     return this.#fromOneVersion(async () => {
-      const found = await this.#search({ by: { userId } }, request)
-      if (isEmpty(found.candidates)) {
-        const unseen = found.user === undefined ? request : this.#withoutSeen(request, found.user)
-        return { userId, ...(await this.popular(unseen, noVectors)) }
+      const choice = await this.#choice({ userId }, request)
+      if (choice === undefined) return undefined
+      const { user, candidates } = choice.found
+      if (isEmpty(candidates)) {
+        return popular(user, noVectors)
       }
-      const { recent = [], memory, strengths = [] } = found.user ?? {}
-      const candidates = await awayFromUnwanted(this.#index, found, this.#clock.nowMs())
-      const own = { history: recent, strengths, votes: memory && votesOf(recent, memory) }
-      const list = await this.#list(candidates, request, own)
-      return (
-        list && {
-          userId,
-          ...list,
-          ...(found.user === undefined ? {} : { updatedAtMs: found.user.updatedAtMs })
-        }
-      )
+      const { recent = [], memory, strengths = [], updatedAtMs } = user ?? {}
+      const list = await this.#list(choice, request, {
+        ...{ history: recent, strengths, votes: memory && votesOf(recent, memory) }
+      })
+      return list && { userId, ...list, ...(updatedAtMs === undefined ? {} : { updatedAtMs }) }
     })
   }
 
@@ -158,14 +138,51 @@ export class Recommender {
     const { vectors, count, strengths, modelVersion, voting, history = [] } = request
     const votes = voting === undefined ? noVotes : votesOf(history, voting)
     return this.#fromOneVersion(async () => {
-      const found = await this.#search({ by: { vectors, count, votes } }, request, history)
-      if (found.indexVersion !== modelVersion) {
+      const choice = await this.#choice({ vectors, count, votes }, request, history)
+      if (choice === undefined) return undefined
+      const { indexVersion, candidates } = choice.found
+      if (indexVersion !== modelVersion) {
         throw new UnavailableError(
-          `the session was encoded by model version ${modelVersion}, but ${found.indexVersion} is live; try again in a moment`
+          `the session was encoded by model version ${modelVersion}, but ${indexVersion} is live; try again in a moment`
         )
       }
-      if (isEmpty(found.candidates)) return this.popular(request, noKnownItem)
-      return this.#list(found, request, { history, strengths, votes })
+      if (isEmpty(candidates)) return this.popular(request, noKnownItem)
+      return this.#list(choice, request, { history, strengths, votes })
+    })
+  }
+
+  /**
+   * One list for several users, for a basket, or both: by all of their interests and by the items of the basket. What
+   * any of the users has seen or does not want is excluded.
+   * @throws UnavailableError as `recommend` does, BadEventError where there are too many interests
+   */
+  async recommendTogether(given: ListRequest & Together): Promise<SessionRecommendations> {
+    const arm = this.#armOf(given.variant)
+    const request = arm === undefined ? given : withOptionsOf(arm, given)
+    return this.#fromOneVersion(async () => {
+      const live = await this.#index.live()
+      if (live === undefined) throw nothingLive()
+      const together = await companionsOf(this.#index, live, request)
+      const { vectors, count, votes, users, basket, history, strengths, unknown } = together
+      if (count > queryInterestsMax)
+        throw new BadEventError(`users and basket have ${count} interests together: at most ${queryInterestsMax}`)
+      const unwanted = users.flatMap((user) => unwantedItems(user, this.#clock.nowMs()))
+      const all = { ...request, users, exclude: [...(request.exclude ?? []), ...basket] }
+      const choice = await this.#choice({ vectors, count, votes }, all, [], unwanted)
+      if (choice === undefined || choice.found.indexVersion !== live.indexVersion) return undefined
+      const isPopular = arm?.popular === true
+      const list =
+        isPopular || isEmpty(choice.found.candidates)
+          ? await this.popular(all, isPopular ? popularVariant : noneKnown)
+          : await this.#list(choice, all, { history, strengths, votes, companions: together })
+      const warnings = unknown.map((userId) => `there are no vectors of user ${JSON.stringify(userId)}`)
+      return (
+        list && {
+          ...list,
+          ...(arm === undefined ? {} : { variant: arm.name }),
+          ...(warnings.length === 0 ? {} : { warnings })
+        }
+      )
     })
   }
 
@@ -176,39 +193,16 @@ export class Recommender {
    * @throws UnavailableError if nothing is published yet
    */
   async popular(request: ListRequest & { history?: readonly ItemId[] }, why: string): Promise<SessionRecommendations> {
-    const { limit, filter, exclude = [], history = [], shown = noneShown, context = {} } = request
-    const popular = async (first: readonly PopularItem[], key?: string): Promise<PopularItems> => {
-      const excludeItems = [...history, ...exclude, ...first.map(({ itemId }) => itemId)]
-      const places = limit - first.length
-      const found = await this.#index.popular(places + shown.size, this.#admitted(filter, excludeItems), key)
-      return { ...found, items: notShown(found.items, shown).slice(0, places) }
-    }
-    let within: (PopularItems & { readonly popularIn: string }) | undefined
-    for (const [field, value] of Object.entries(context)) {
-      const popularIn = contextKey(field, value)
-      const found = await popular([], popularIn)
-      if (found.items.length === 0) continue
-      within = { ...found, popularIn }
-      break
-    }
-    const first = within?.items ?? []
-    const others = within === undefined || first.length < limit ? await popular(first) : undefined
-    const found = within ?? others!
-    // Another version went live in between: then without the context.
-    if (others !== undefined && found.indexVersion !== others.indexVersion)
-      return this.popular({ ...request, context: {} }, why)
-    const items = [...first, ...(others?.items ?? [])].map(({ itemId, score, payload }) => ({
-      ...{ itemId, score, interest: null },
-      ...wordsOf(payload)
-    }))
-    this.#onList?.(items)
-    return {
-      ...{ version: versionOf(found), items, coldStart: 'popular', why },
-      ...(within === undefined ? {} : { popularIn: within.popularIn })
-    }
+    const { boosts, pins } = this.#rulesOf(request)
+    const list = await popularList({
+      ...{ request, boosts, pins, why, perPlace: this.#perPlace(boosts, 1) },
+      search: (count, without, rule, key) =>
+        this.#index.popular(count, this.#filter(request, [...(request.history ?? []), ...without], rule), key)
+    })
+    this.#onList?.(list.items)
+    return list
   }
 
-  /** What filters can ask for. */
   get features(): Pick<VectorIndex, 'fields' | 'holdsAny'> {
     return this.#index
   }
@@ -217,16 +211,12 @@ export class Recommender {
   async similar(
     request: { itemId: ItemId } & Pick<ListRequest, 'limit' | 'filter' | 'exclude' | 'shown'>
   ): Promise<SimilarItems | undefined> {
-    const { itemId, limit, filter, exclude = [], shown = noneShown } = request
+    const { itemId, limit } = request
     const similar = await this.#fromOneVersion(async () => {
-      const admitted = this.#admitted(filter, [itemId, ...exclude])
-      const found = await this.#index.search({ by: { itemId } }, limit + shown.size + 1, admitted)
+      const found = await this.#index.search({ by: { itemId } }, limit, this.#filter(request, [itemId]))
       if (found.lists === undefined) return 'unknown'
-      const nearest = notShown(found.lists[0] ?? [], shown).filter((item) => item.itemId !== itemId)
-      const described = await this.#described(
-        found,
-        nearest.slice(0, limit).map((item) => ({ ...item, interest: 0 }))
-      )
+      const nearest = (found.lists[0] ?? []).map((item) => ({ ...item, interest: 0 }))
+      const described = await describedItems(this.#index, found, nearest)
       const items = described?.map(({ interest: _, ...item }) => item)
       return items && { itemId, version: versionOf(found), items }
     })
@@ -242,7 +232,12 @@ export class Recommender {
     return arm
   }
 
-  #optionsFor({ quotaShare, diversity, diversityBy, repeats }: ListRequest): Omit<RecommenderOptions, 'variants'> {
+  #optionsFor({
+    quotaShare,
+    diversity,
+    diversityBy,
+    repeats
+  }: ListRequest): Omit<RecommenderOptions, 'rules' | 'variants'> {
     const configured = this.#options
     return {
       quotaShare: quotaShare ?? configured.quotaShare,
@@ -252,112 +247,109 @@ export class Recommender {
     }
   }
 
-  /** One request to the index. `history`: of a session, which the index does not know. */
-  #search(query: CandidateQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<CandidateResult> {
-    const { limit, exclude = [], shown = noneShown } = request
-    const { diversity, diversityBy, repeats } = this.#optionsFor(request)
+  #rulesOf({ rules = [] }: ListRequest): { readonly boosts: readonly Rule[]; readonly pins: readonly Rule[] } {
+    const all = [...rules, ...this.#rules]
+    return { boosts: all.filter(({ boost }) => boost !== undefined), pins: all.filter(({ pin }) => pin !== undefined) }
+  }
+
+  /** What may be in a list. @param history of a session, which the index does not know @param rule of which to search */
+  #filter(request: ListRequest, history: readonly ItemId[] = [], rule?: Rule): Filter {
+    const { filter: features = {}, exclude = [], negative = [], shown = noneShown, users = [] } = request
+    const allowed = rule?.repeats === true || this.#optionsFor(request).repeats
+    const repeats = this.#repeatsOf(allowed)
+    const seen = users.flatMap((user) => [...excludedHashes(user, repeats)])
+    const filter = {
+      ...(Object.keys(features).length === 0 ? {} : { features }),
+      ...{ excludeItems: [...(allowed === true ? [] : history), ...exclude, ...negative] },
+      ...(shown.size + seen.length === 0 ? {} : { excludeHashes: new Set([...shown, ...seen]) }),
+      ...{ availableAtMs: this.#clock.nowMs(), repeats }
+    }
+    return rule === undefined ? filter : filterOfRule(filter, rule)
+  }
+
+  /** Candidates for a place of a list: more where some of the best may not get one. */
+  #perPlace(boosts: readonly Rule[], usual: number): number {
+    return boosts.some(({ boost = 0 }) => boost < 0) ? Math.max(usual, candidatesPerPlace) : usual
+  }
+
+  /**
+   * What a list is chosen from, and what is pinned: one request to the index, and one for each rule.
+   *
+   * @param history of a session, which the index does not know @param unwanted by others than the stored user
+   * @returns undefined: another version went live in between
+   */
+  async #choice(
+    by: CandidateQuery['by'],
+    request: ListRequest,
+    history: readonly ItemId[] = [],
+    unwanted: readonly ItemId[] = []
+  ): Promise<Choice | undefined> {
+    const { limit, negative = [] } = request
+    const { diversity, diversityBy } = this.#optionsFor(request)
+    const { boosts, pins } = this.#rulesOf(request)
     // By the nearest interest `limit` is enough for an exact merge: the best `limit` of all lists together are among
     // the best `limit` of each. For a mixture see MergeOptions.
-    const perPlace =
-      diversity > 0 ? candidatesPerPlace : this.#scoring.form === 'mixture' ? mixtureCandidatesPerPlace : 1
-    const fetch = Math.min(limit * perPlace, limit + extraCandidatesMax)
-    const filter: Filter = {
-      ...this.#admitted(request.filter, [...(repeats === true ? [] : history), ...exclude]),
-      repeats: this.#repeatsOf(repeats)
-    }
-    return this.#index.candidates(query, fetch + shown.size, filter, {
+    const byScore = this.#scoring.form === 'mixture' ? mixtureCandidatesPerPlace : 1
+    const perPlace = this.#perPlace(boosts, diversity > 0 ? candidatesPerPlace : byScore)
+    const pinnable = pins.reduce((count, { items }) => count + (items?.length ?? 1), 0)
+    const fetch = Math.min(limit * perPlace, limit + extraCandidatesMax) + pinnable
+    const options = {
       ...{ scoring: this.#scoring, memory: request.memory !== false },
       vectors: diversity > 0 && diversityBy === ''
-    })
+    }
+    const [first, ...others] = await Promise.all(
+      [undefined, ...boosts, ...pins].map((rule) => {
+        const count = rule?.pin === undefined ? fetch : pinnedMax
+        return this.#index.candidates({ by }, count, this.#filter(request, history, rule), options)
+      })
+    )
+    if (others.some(({ indexVersion }) => indexVersion !== first!.indexVersion)) return undefined
+    const { user } = first!
+    const all = others.map(({ candidates = noCandidates }) => candidates)
+    const boosted = all.slice(0, boosts.length)
+    const effects = effectsOf(
+      boosts,
+      boosted.map(({ itemIds }) => itemIds)
+    )
+    const candidates = first!.candidates && union([first!.candidates, ...boosted])
+    const away = [...negative, ...(user === undefined ? [] : unwantedItems(user, this.#clock.nowMs())), ...unwanted]
+    const found = await awayFrom(away, this.#index, { ...first!, ...(candidates === undefined ? {} : { candidates }) })
+    const bestFirst = { quotaShare: 0, scoring: this.#scoring }
+    const pinned = all.slice(boosts.length).map((one) => mergeInterests(one, pinnedMax, new Set(), bestFirst))
+    const boostOf = (itemId: ItemId) => effects.get(itemId)?.boost ?? 0
+    return {
+      found: effects.size === 0 ? found : { ...found, candidates: rescored(found.candidates!, boostOf) },
+      ...{ effects, pins: pinsOf(pins, pinned) }
+    }
   }
 
   /** @returns undefined: the index version that was searched is gone */
   async #list(
-    found: CandidateResult,
+    { found, effects, pins }: Choice,
     request: ListRequest,
-    { history, strengths, votes = noVotes }: ListSubject
+    { history, strengths, votes = noVotes, companions }: ListSubject
   ): Promise<SessionRecommendations | undefined> {
-    const { quotaShare, diversity, diversityBy, repeats } = this.#optionsFor(request)
-    const candidates = found.candidates!
-    const { shown = noneShown } = request
-    const isShown = (itemId: ItemId) => shown.size > 0 && shown.has(hashKey(itemId))
-    // Of a stored user the index left out what may not come again.
-    const excluded = new Set([
-      ...(found.user !== undefined || repeats === true ? [] : history),
-      ...(request.exclude ?? []),
-      ...candidates.itemIds.filter(isShown)
-    ])
-    const valuesOf = diversity > 0 && diversityBy !== '' ? await this.#valuesOf(found, diversityBy) : undefined
+    const { quotaShare, diversity, diversityBy } = this.#optionsFor(request)
+    const { limit, shown = noneShown, explain = false } = request
+    const valuesOf = diversity > 0 && diversityBy !== '' ? await valuesIn(this.#index, found, diversityBy) : undefined
     const options = { quotaShare, strengths, diversity, scoring: this.#scoring, valuesOf }
-    const merged = mergeInterests(candidates, request.limit, excluded, options)
-    const reasons = { history, votes: request.memory === false ? noVotes : votes }
-    const described = await this.#described(found, merged, request.explain === true ? reasons : undefined)
+    const placed = pins.filter(({ place }) => place > shown.size)
+    const merged = mergeInterests(found.candidates!, limit, new Set(placed.map(({ item }) => item.itemId)), options)
+    for (const { item, effect } of placed) effects.set(item.itemId, effect)
+    const reasons = { history, effects, votes: request.memory === false ? noVotes : votes }
+    const page = withPins(merged, placed, shown.size, limit)
+    const described = await describedItems(this.#index, found, page, explain ? reasons : undefined)
     if (described === undefined) return undefined
     this.#onList?.(described)
-    const isExplained = request.explain === true && strengths.length > 0
-    return { version: versionOf(found), items: described, ...(isExplained ? { strengths } : {}) }
-  }
-
-  /** What may be in a list: available now, and not excluded. */
-  #admitted(features: FeatureFilter = {}, excludeItems: readonly ItemId[]): Filter {
-    const availableAtMs = this.#clock.nowMs()
-    return { ...(Object.keys(features).length === 0 ? {} : { features }), excludeItems, availableAtMs }
+    return {
+      version: versionOf(found),
+      items: companions === undefined ? described : described.map((item) => companions.named(item)),
+      ...(explain && strengths.length > 0 && companions === undefined ? { strengths } : {})
+    }
   }
 
   #repeatsOf(repeats: RecommenderOptions['repeats']): SeenRepeats {
     return { after: repeats === false ? {} : repeats, nowMs: this.#clock.nowMs() }
-  }
-
-  /** A request for a list that is not personal, without what the user has seen or does not want. */
-  #withoutSeen(request: ListRequest, user: UserPayload): ListRequest {
-    const { repeats } = this.#optionsFor(request)
-    const excluded = excludedHashes(user, this.#repeatsOf(repeats))
-    return { ...request, shown: new Set([...(request.shown ?? []), ...excluded]) }
-  }
-
-  /** Values of the candidates of a search in a field of their features. */
-  async #valuesOf(
-    { indexVersion, candidates }: CandidateResult,
-    field: string
-  ): Promise<(id: ItemId) => readonly string[]> {
-    const items = await this.#index.items(indexVersion, candidates?.itemIds ?? [])
-    return (itemId) => own(items.get(itemId)?.payload.features ?? {}, field) ?? []
-  }
-
-  /**
-   * The items of a list with their titles, in one request. An item that was removed meanwhile is left out.
-   *
-   * @param reasons where results are to be explained
-   * @returns undefined: no item is left, the index version is gone
-   */
-  async #described(
-    { indexVersion }: Pick<SearchResult, 'indexVersion'>,
-    merged: readonly MergedItem[],
-    reasons?: Reasons
-  ): Promise<RecommendedItem[] | undefined> {
-    if (merged.length === 0) return []
-    const history = new Set(reasons?.history.slice(0, becauseHistoryMax))
-    const ids = [...new Set([...merged.map(({ itemId }) => itemId), ...history])]
-    const items = await this.#index.items(
-      indexVersion,
-      ids,
-      reasons === undefined ? {} : { vectors: true, memory: reasons.votes.items }
-    )
-    if (items.size === 0) return undefined
-    return merged.flatMap(({ itemId, score, interest }) => {
-      const item = items.get(itemId)
-      if (item === undefined) return []
-      const words = { itemId, score, interest, ...wordsOf(item.payload) }
-      if (reasons === undefined) return [words]
-      const takenAfter = strongestVotes(item, reasons.votes)
-      return [
-        {
-          ...words,
-          because: nearestSteps(itemId, item, history, items),
-          ...(takenAfter.length === 0 ? {} : { takenAfter })
-        }
-      ]
-    })
   }
 
   /** Repeats a request whose index version was dropped between the search and the description of its items. */
@@ -370,6 +362,13 @@ export class Recommender {
   }
 }
 
+/** What a list is made of. */
+interface Choice {
+  readonly found: CandidateResult
+  readonly effects: Map<ItemId, RuleEffect>
+  readonly pins: ReturnType<typeof pinsOf<MergedItem>>
+}
+
 /** For whom a list is. */
 interface ListSubject {
   /** Newest first. */
@@ -378,22 +377,8 @@ interface ListSubject {
   readonly strengths: readonly number[]
   /** Of the history. */
   readonly votes?: Votes | undefined
-}
-
-interface Reasons {
-  /** Newest first. */
-  readonly history: readonly ItemId[]
-  readonly votes: Votes
-}
-
-const popularVariant = 'the variant lists what is popular'
-
-/** A request with the options of an arm where it has none of its own. */
-function withOptionsOf<R extends ListRequest>(
-  { name: _, share: __, popular: ___, ...options }: VariantOptions,
-  request: R
-): R {
-  return { ...options, ...request }
+  /** Of a list for several. */
+  readonly companions?: Pick<Companions, 'named'>
 }
 
 /** Nothing is known of the user: neither the model nor the memory has an item of the history. */
@@ -402,30 +387,10 @@ function isEmpty(candidates: Candidates | undefined): boolean {
 }
 
 const noneShown: ReadonlySet<number> = new Set()
-
-function notShown<T extends { readonly itemId: ItemId }>(
-  items: readonly T[],
-  shown: ReadonlySet<number>
-): readonly T[] {
-  return shown.size === 0 ? items : items.filter(({ itemId }) => !shown.has(hashKey(itemId)))
-}
+const noCandidates: Candidates = { itemIds: [], interestCount: 0, cosines: [], memory: new Float32Array(0) }
 
 const noVectors =
   'there are no vectors of this user: no interaction was seen, or the first is not published yet, or the model knows none of the items'
 export const noKnownItem = 'the model knows none of the items of the history'
-
-export function versionOf({ indexVersion, step }: Pick<SearchResult, 'indexVersion' | 'step'>): string {
-  return `${indexVersion}@${step}`
-}
-
-/** Values of features in `about`: more do not fit into a line. */
-const aboutMax = 4
-
-/** The title of an item, and some of its features. */
-export function wordsOf({ title, features = {} }: Pick<ItemPayload, 'title' | 'features'>): {
-  title?: string
-  about?: string
-} {
-  const values = Object.values(features).flat().slice(0, aboutMax)
-  return { ...(title === undefined ? {} : { title }), ...(values.length === 0 ? {} : { about: values.join(', ') }) }
-}
+const noneKnown = 'there are no vectors of any of the users, and the model knows no item of the basket'
+const popularVariant = 'the variant lists what is popular'

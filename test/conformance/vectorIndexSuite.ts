@@ -15,7 +15,7 @@ import type {
   VectorIndex
 } from '../../src/index/vectorIndex.ts'
 import { addSeen } from '../../src/records/seenItems.ts'
-import { availabilityCheck } from './vectorIndexAvailability.ts'
+import { filterChecks } from './vectorIndexFilters.ts'
 import { memoryChecks } from './vectorIndexMemory.ts'
 import { itemPoint, randomUnit, userPoint } from './vectorIndexPoints.ts'
 
@@ -103,7 +103,7 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await assert.rejects(index.search(byVector(x), 3), refusedWith('UNAVAILABLE'))
   })
 
-  availabilityCheck(check)
+  filterChecks(check)
 
   check('users by the beginning of their id, and items by words, where the index has such lists', async (index) => {
     if (index.usersFrom === undefined || index.itemsLike === undefined) return

@@ -3,7 +3,8 @@ import test from 'node:test'
 import { ManualClock } from '../../src/core/clock.ts'
 import { UnavailableError } from '../../src/core/errors.ts'
 import type { VectorIndex } from '../../src/index/vectorIndex.ts'
-import { type ListRequest, Recommender, type RecommenderOptions } from '../../src/serve/recommender.ts'
+import type { ListRequest, RecommenderOptions } from '../../src/serve/listRequest.ts'
+import { Recommender } from '../../src/serve/recommender.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 
 /** Unit vector at an angle in degrees: the cosine of two is the cosine of the angle between them. */

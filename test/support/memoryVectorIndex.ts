@@ -300,7 +300,11 @@ export class MemoryVectorIndex implements VectorIndex {
       .map(({ point }) => point)
       .filter(
         ({ id, payload }) =>
-          !excluded.has(id) && meets(payload.features, filter.features) && isAvailable(payload, filter.availableAtMs)
+          !excluded.has(id) &&
+          filter.excludeHashes?.has(hashKey(id)) !== true &&
+          filter.onlyItems?.includes(id) !== false &&
+          meets(payload.features, filter.features) &&
+          isAvailable(payload, filter.availableAtMs)
       )
   }
 

@@ -2,6 +2,7 @@
 // watched.
 
 import { z } from 'zod'
+import { ruleProblem, ruleSchema, rulesMax } from './listRules.ts'
 import { count, dayMs, durationMs, minuteMs, real, section, textList } from './settingTypes.ts'
 
 /** `default`: users in no variant. `none`: lists for nobody in particular. `forced`: lists by `?variant=`. */
@@ -114,6 +115,18 @@ export const recommendSchema = section({
     .default(false)
     .describe(
       'Whether items that the user has seen can be recommended again. By event type, after how many milliseconds: {"view": 2592000000} allows viewed items again after 30 days, and items of other types never'
+    ),
+  rules: z
+    .array(
+      ruleSchema.superRefine((rule, issues) => {
+        const problem = ruleProblem(rule)
+        if (problem !== undefined) issues.addIssue({ code: 'custom', message: problem })
+      })
+    )
+    .max(rulesMax)
+    .default([])
+    .describe(
+      'Items that are boosted or pinned in every list for a user: {"filter": {"brand": "Acme"}, "boost": 0.1}, {"items": ["a"], "pin": 1}. docs/http-api.md has the rules. The variable takes JSON'
     )
 })
 

@@ -9,7 +9,7 @@ import { own } from '../../core/own.ts'
 import { TopRows } from '../../core/topRows.ts'
 import { isAvailable } from '../../records/catalogueItem.ts'
 import { scoreOf, toCosine } from '../interestScore.ts'
-import { conditionsOf, type FeatureFilter } from '../itemFilter.ts'
+import type { FeatureFilter } from '../itemFilter.ts'
 import { blockRows, groupSize, ItemTable, queryInterestsMax } from '../itemTable.ts'
 import type { Votes } from '../memory.ts'
 import { popularityScore } from '../popularity.ts'
@@ -17,12 +17,13 @@ import {
   type Candidate,
   type CandidateOptions,
   type Candidates,
+  type Filter,
   fieldsMax,
   type ItemPayload,
   type PopularItem,
   type SearchOptions
 } from '../vectorIndex.ts'
-import { type Entry, featureKey, featuresText, type ItemFilter, type Profile, profileFilter } from './itemProfiles.ts'
+import { type Entry, ItemProfiles, profileFilter } from './itemProfiles.ts'
 import { MemoryPostings } from './memoryPostings.ts'
 import type { StoredList } from './pointCodec.ts'
 
@@ -48,10 +49,7 @@ export class ExactItems {
   /** Beside the payload, for searches that read all of them. */
   #popularity = new Float64Array(blockRows)
   readonly #memory = new MemoryPostings()
-  readonly #profiles = new Map<string, Profile>()
-  readonly #rowsByFeature = new Map<string, number[]>()
-  /** Fields of the profiles; those of profiles without an item leave it when gaps are closed. */
-  readonly #fields = new Set<string>()
+  readonly #profiles = new ItemProfiles()
   #step = 0
 
   constructor(dimensions: number) {
@@ -81,7 +79,7 @@ export class ExactItems {
     const before = this.#rows.get(id)
     const entry = before === undefined ? undefined : this.#entries[before]!
     if (entry !== undefined && entry.step > step) return false
-    const profile = this.#profileOf(payload.features)
+    const profile = this.#profiles.of(payload.features)
     const stays = before !== undefined && entry!.profile === profile
     const row = stays ? before : this.#entries.length
     this.#table.write(row, vector) // first: it may refuse
@@ -91,10 +89,8 @@ export class ExactItems {
         this.#leave(before)
       }
       this.#rows.set(id, row)
-      if (profile !== undefined) {
-        profile.uses++
-        for (const key of profile.keys) this.#list(key).push(row)
-      }
+      if (profile !== undefined) profile.uses++
+      this.#profiles.add(profile, row)
     }
     if (entry?.listChangedAt !== list.changedAt) this.#memory.set(row, list.read())
     this.#entries[row] = {
@@ -124,7 +120,7 @@ export class ExactItems {
   }
 
   /** The `limit` nearest items to each of the vectors, best first. @param vectors [Q, D], of length 1 */
-  search(vectors: Float32Array, limit: number, filter: ItemFilter, options: SearchOptions = {}): Candidate[][] {
+  search(vectors: Float32Array, limit: number, filter: Filter, options: SearchOptions = {}): Candidate[][] {
     return this.#nearest(vectors, limit, filter, this.#admission(filter)).map((top) =>
       top.sorted((row, score) => ({
         itemId: this.#entries[row]!.id,
@@ -143,7 +139,7 @@ export class ExactItems {
     vectors: Float32Array,
     votes: Votes,
     limit: number,
-    filter: ItemFilter,
+    filter: Filter,
     { scoring, vectors: withVectors = false }: CandidateOptions
   ): Candidates {
     const [D, K] = [this.dimensions, vectors.length / this.dimensions]
@@ -187,7 +183,7 @@ export class ExactItems {
   }
 
   /** The `limit` most popular items, in the context if one is given, best first. */
-  popular(limit: number, filter: ItemFilter, context?: string): PopularItem[] {
+  popular(limit: number, filter: Filter, context?: string): PopularItem[] {
     const top = new TopRows(Math.min(limit, this.#rows.size))
     const admits = this.#admission(filter)
     const rows = this.#candidateRows(filter)
@@ -204,7 +200,7 @@ export class ExactItems {
    * The `limit` most popular items whose id or title contains `text`, ignoring case, among the newest `likeRowsMax`
    * rows.
    */
-  like(text: string, limit: number, filter: ItemFilter): PopularItem[] {
+  like(text: string, limit: number, filter: Filter): PopularItem[] {
     const top = new TopRows(Math.min(limit, this.#rows.size))
     const admits = this.#admission(filter)
     const wanted = text.toLowerCase()
@@ -221,12 +217,12 @@ export class ExactItems {
 
   /** In alphabetical order; see `VectorIndex.fields`. */
   fields(): string[] {
-    return [...this.#fields].sort().slice(0, fieldsMax)
+    return this.#profiles.fields().sort().slice(0, fieldsMax)
   }
 
   /** Whether an item meets the conditions. */
   holdsAny(features: FeatureFilter): boolean {
-    const filter = { exclude: [], features }
+    const filter = { features }
     const admits = this.#admission(filter)
     const rows = this.#candidateRows(filter)
     return rows === undefined ? this.#entries.some((_, row) => admits(row)) : rows.some(admits)
@@ -248,12 +244,7 @@ export class ExactItems {
   }
 
   /** [Q]. The query of the table is that of `vectors` afterwards. */
-  #nearest(
-    vectors: Float32Array,
-    limit: number,
-    filter: ItemFilter,
-    admits: (row: number) => boolean
-  ): readonly TopRows[] {
+  #nearest(vectors: Float32Array, limit: number, filter: Filter, admits: (row: number) => boolean): readonly TopRows[] {
     const count = vectors.length / this.dimensions
     if (count > queryInterestsMax) throw new RangeError(`${count} interests in one query; at most ${queryInterestsMax}`)
     const size = Math.min(limit, this.#rows.size)
@@ -311,58 +302,31 @@ export class ExactItems {
     }
   }
 
-  /** Whether a row is an item that the filter admits. */
-  #admission({ exclude, excludeHashes, features, availableAtMs }: ItemFilter): (row: number) => boolean {
-    const excluded = new Set<number>()
-    for (const id of exclude) excluded.add(this.#rows.get(id) ?? -1)
+  /** Whether a row is an item that the filter admits. The user's own items are in `excludeHashes`. */
+  #admission({
+    excludeItems = [],
+    excludeHashes,
+    onlyItems,
+    features,
+    availableAtMs
+  }: Filter): (row: number) => boolean {
+    const rowsOf = (ids: readonly string[]) => new Set(ids.map((id) => this.#rows.get(id) ?? -1))
+    const excluded = rowsOf(excludeItems)
+    const only = onlyItems && rowsOf(onlyItems)
     const meetsFilter = profileFilter(features)
+    const hasHashes = excludeHashes !== undefined && excludeHashes.size > 0
     return (row) => {
       const entry = this.#entries[row]
       if (entry === undefined || excluded.has(row) || !isAvailable(entry.payload, availableAtMs)) return false
-      return meetsFilter(entry.profile) && excludeHashes?.has(hashKey(entry.id)) !== true
+      if (only?.has(row) === false || !meetsFilter(entry.profile)) return false
+      return !hasHashes || !excludeHashes.has(hashKey(entry.id))
     }
   }
 
-  /**
-   * Rows among which all that meet the filter are, gaps included, each once: those with the rarest of the values that a
-   * field must have. undefined: no field must have a value.
-   */
-  #candidateRows({ features }: ItemFilter): readonly number[] | undefined {
-    let fewest: readonly (readonly number[])[] | undefined
-    let count = Number.POSITIVE_INFINITY
-    for (const [field, { any }] of conditionsOf(features)) {
-      if (any === undefined) continue
-      const lists = any.map((value) => this.#rowsByFeature.get(featureKey(field, value)) ?? [])
-      const length = lists.reduce((sum, list) => sum + list.length, 0)
-      if (length >= count) continue
-      fewest = lists
-      count = length
-    }
-    if (fewest === undefined || fewest.length === 1) return fewest?.[0]
-    return [...new Set(fewest.flat())].sort((a, b) => a - b)
-  }
-
-  #profileOf(features: ItemPayload['features']): Profile | undefined {
-    if (features === undefined) return undefined
-    const text = featuresText(features)
-    let profile = this.#profiles.get(text)
-    if (profile === undefined) {
-      const keys = Object.entries(features).flatMap(([field, values]) =>
-        values.map((value) => featureKey(field, value))
-      )
-      profile = { features, keys: new Set(keys), uses: 0 }
-      this.#profiles.set(text, profile)
-      for (const field in features) if (own(features, field)!.length > 0) this.#fields.add(field)
-    }
-    return profile
-  }
-
-  #list(key: string): number[] {
-    const known = this.#rowsByFeature.get(key)
-    if (known !== undefined) return known
-    const rows: number[] = []
-    this.#rowsByFeature.set(key, rows)
-    return rows
+  /** Rows among which all that the filter admits are, gaps included, each once; undefined: among all of them. */
+  #candidateRows({ onlyItems, features }: Filter): readonly number[] | undefined {
+    if (onlyItems === undefined) return this.#profiles.rarest(features)
+    return [...new Set(onlyItems.flatMap((id) => this.#rows.get(id) ?? []))].sort((a, b) => a - b)
   }
 
   #leave(row: number): void {
@@ -376,7 +340,7 @@ export class ExactItems {
   #closeGaps(): void {
     const gaps = this.#entries.length - this.#rows.size
     if (gaps <= gapsMin || gaps * 4 <= this.#entries.length) return
-    this.#rowsByFeature.clear()
+    this.#profiles.clearRows()
     let to = 0
     for (let from = 0; from < this.#entries.length; from++) {
       const entry = this.#entries[from]
@@ -388,12 +352,10 @@ export class ExactItems {
         this.#popularity[to] = this.#popularity[from]!
         this.#rows.set(entry.id, to)
       }
-      for (const key of entry.profile?.keys ?? []) this.#list(key).push(to)
+      this.#profiles.add(entry.profile, to)
       to++
     }
     this.#entries.length = to
-    for (const [text, profile] of this.#profiles) if (profile.uses === 0) this.#profiles.delete(text)
-    this.#fields.clear()
-    for (const { features } of this.#profiles.values()) for (const field in features) this.#fields.add(field)
+    this.#profiles.dropUnused()
   }
 }

@@ -55,27 +55,25 @@ export class IndexSearcher {
   search({ by }: InterestQuery, limit: number, filter: Filter = {}, options: SearchOptions = {}): SearchResult {
     checkLimit(limit)
     const { version, items, answer } = this.#live()
-    const exclude = [...(filter.excludeItems ?? [])]
+    let admitted = filter
     let vectors: Float32Array
     let user: UserPayload | undefined
-    let excludeHashes: ReadonlySet<number> | undefined
     if ('userId' in by) {
       const stored = this.#store.user(version, by.userId)
       if (stored === undefined) return { ...answer, lists: undefined }
       vectors = stored.vectors
       user = stored.payload
-      if (filter.excludeRecent !== false) excludeHashes = excludedHashes(user, filter.repeats)
+      admitted = withoutSeen(filter, user)
     } else if ('itemId' in by) {
       const item = items.get(by.itemId)
       if (item === undefined) return { ...answer, lists: undefined }
       vectors = item.vector
-      exclude.push(by.itemId)
+      admitted = { ...filter, excludeItems: [...(filter.excludeItems ?? []), by.itemId] }
     } else {
       vectors = by.vectors
       checkQuery(vectors, by.count, items.dimensions, queryInterestsMax)
     }
-    const { features, availableAtMs } = filter
-    const lists = items.search(vectors, limit, { exclude, excludeHashes, features, availableAtMs }, options)
+    const lists = items.search(vectors, limit, admitted, options)
     return { ...answer, lists, ...(user === undefined ? {} : { user }) }
   }
 
@@ -88,9 +86,7 @@ export class IndexSearcher {
     const user = stored?.payload
     const given = 'userId' in by ? { vectors: stored!.vectors, votes: votesOfUser(user!) } : by
     if (!('userId' in by)) checkQuery(by.vectors, by.count, items.dimensions, queryInterestsMax, 0)
-    const { excludeItems: exclude = [], excludeRecent = true, features, availableAtMs } = filter
-    const excludeHashes = user !== undefined && excludeRecent ? excludedHashes(user, filter.repeats) : undefined
-    const admitted = { exclude, excludeHashes, features, availableAtMs }
+    const admitted = user === undefined ? filter : withoutSeen(filter, user)
     const votes = options.memory === false ? noVotes : (given.votes ?? noVotes)
     const candidates = items.candidates(given.vectors, votes, limit, admitted, options)
     return { ...answer, candidates, ...(user === undefined ? {} : { user }) }
@@ -100,12 +96,12 @@ export class IndexSearcher {
   popular(limit: number, filter: Filter = {}, context?: string): PopularItems {
     checkLimit(limit)
     const { items, answer } = this.#live()
-    return { ...answer, items: items.popular(limit, { ...filter, exclude: filter.excludeItems ?? [] }, context) }
+    return { ...answer, items: items.popular(limit, filter, context) }
   }
 
   itemsLike(text: string, limit: number, filter: Filter = {}): PopularItem[] {
     checkLimit(limit)
-    return this.#live().items.like(text, limit, { ...filter, exclude: filter.excludeItems ?? [] })
+    return this.#live().items.like(text, limit, filter)
   }
 
   fields(): string[] {
@@ -138,6 +134,14 @@ export class IndexSearcher {
       else items.upsert(id, item.step, item.vector, item.payload, item.list)
     }
   }
+}
+
+/** The filter, which also excludes what the user has seen or does not want, unless it says otherwise. */
+function withoutSeen(filter: Filter, user: UserPayload): Filter {
+  const { excludeRecent = true, excludeHashes, repeats } = filter
+  if (!excludeRecent) return filter
+  const seen = excludedHashes(user, repeats)
+  return { ...filter, excludeHashes: excludeHashes === undefined ? seen : new Set([...seen, ...excludeHashes]) }
 }
 
 function votesOfUser({ recent, memory }: UserPayload): Votes {

@@ -8,7 +8,6 @@
 import type { Schemas } from '@qdrant/js-client-rest'
 import { hashKey } from '../../core/hashKey.ts'
 import type { UserId } from '../../records/interaction.ts'
-import { excludedHashes } from '../excludedItems.ts'
 import { checkQuery } from '../indexChecks.ts'
 import { toCosine } from '../interestScore.ts'
 import { queryInterestsMax } from '../itemTable.ts'
@@ -24,7 +23,7 @@ import type {
 import type { QdrantItemIds } from './qdrantItemIds.ts'
 import { interestName, memoryName, pointId, type QdrantNames } from './qdrantNames.ts'
 import { toQdrantFilter, toSparse, toUserPayload, toVector } from './qdrantPoints.ts'
-import { newestStep, type QdrantQueries, stepOf } from './qdrantQueries.ts'
+import { hashesOf, newestStep, type QdrantQueries, stepOf } from './qdrantQueries.ts'
 
 interface CandidateRequest extends CandidateQuery {
   readonly limit: number
@@ -47,6 +46,7 @@ interface Found {
 }
 
 const noPoints: ReadonlySet<string> = new Set()
+const noHashes: ReadonlySet<number> = new Set()
 
 export class QdrantCandidates {
   readonly #parts: {
@@ -71,7 +71,12 @@ export class QdrantCandidates {
       })),
       sparse: votes.items.length === 0 ? undefined : { query: toSparse(votes.items, votes.weights), using: memoryName }
     }
-    return this.#answer(version, queries, request, await this.#nearest(version, queries, request))
+    const { limit, filter } = request
+    const hashes = hashesOf(filter)
+    const more = { ...request, limit: limit + hashes.size }
+    const found = await this.#nearest(version, queries, more)
+    const admitted = await this.#without(version, found, hashes, noPoints, limit)
+    return this.#answer(version, queries, request, admitted)
   }
 
   async #ofUser(
@@ -108,14 +113,10 @@ export class QdrantCandidates {
       usable = { dense: isCold ? [] : dense, sparse: user.memory === undefined ? undefined : usable.sparse }
       found = await this.#nearest(version, usable, more)
     }
-    const excluded = filter.excludeRecent === false ? new Set<number>() : excludedHashes(user, filter.repeats)
+    const excluded = hashesOf(filter, user)
     const recent = new Set(user.recent.filter((itemId) => excluded.has(hashKey(itemId))).map(pointId))
     const older = excluded.size - recent.size
-    const admitted = async ({ step, lists }: Found): Promise<Found> => {
-      const points = lists.map((list) => list.filter(({ id }) => !recent.has(String(id))))
-      const seen = older > 0 ? await this.#pointsOf(version, points, excluded) : noPoints
-      return { step, lists: points.map((list) => list.filter(({ id }) => !seen.has(String(id))).slice(0, limit)) }
-    }
+    const admitted = (all: Found) => this.#without(version, all, older > 0 ? excluded : noHashes, recent, limit)
     let whole = await admitted(found)
     // A user who has seen more than `historyMax` items may have too few left, though there are more.
     if (whole.lists.some((list, q) => list.length < limit && found.lists[q]!.length === more.limit)) {
@@ -123,6 +124,19 @@ export class QdrantCandidates {
       whole = await admitted(await this.#nearest(version, usable, rest, [...recent]))
     }
     return { ...(await this.#answer(version, usable, request, whole)), user }
+  }
+
+  /** The first `limit` of each list that are neither one of the points nor an item of these hashes. */
+  async #without(
+    version: string,
+    { step, lists }: Found,
+    hashes: ReadonlySet<number>,
+    points: ReadonlySet<string>,
+    limit: number
+  ): Promise<Found> {
+    const others = lists.map((list) => list.filter(({ id }) => !points.has(String(id))))
+    const excluded = hashes.size > 0 ? await this.#pointsOf(version, others, hashes) : noPoints
+    return { step, lists: others.map((list) => list.filter(({ id }) => !excluded.has(String(id))).slice(0, limit)) }
   }
 
   /** The points of the lists that are items of these hashes. */

@@ -192,9 +192,9 @@ export function notNewerThan(step: number): { must: Schemas['Condition'][] } {
 
 export const isRemoved: QdrantFilter = { must: [{ key: 'removedAtMs', range: { gte: 0 } }] }
 
-/** undefined: everything. `also` are point ids to leave out. */
+/** undefined: everything. `also` are point ids to leave out. `excludeHashes` is for the caller. */
 export function toQdrantFilter(
-  { excludeItems = [], features = {}, availableAtMs }: Filter,
+  { excludeItems = [], onlyItems, features, availableAtMs }: Filter,
   also: readonly string[] = []
 ): QdrantFilter | undefined {
   const must: Schemas['Condition'][] = []
@@ -205,6 +205,7 @@ export function toQdrantFilter(
     if (range !== undefined) must.push({ key: orderedField(field), range })
     if (exists !== undefined) (exists ? must : mustNot).push({ key: 'fields', match: { value: field } })
   }
+  if (onlyItems !== undefined) must.push({ has_id: [...new Set(onlyItems.map(pointId))] })
   if (availableAtMs !== undefined)
     mustNot.push(
       { key: 'availableFromMs', range: { gt: availableAtMs } },

@@ -21,7 +21,8 @@ import {
   type Role,
   type SearchOptions,
   type SearchResult,
-  type StoredUser
+  type StoredUser,
+  type UserPayload
 } from '../vectorIndex.ts'
 import type { QdrantItemIds } from './qdrantItemIds.ts'
 import { interestName, memoryIndex, memoryName, pointId, type QdrantNames } from './qdrantNames.ts'
@@ -94,26 +95,45 @@ export class QdrantQueries {
   async search(version: string, request: SearchRequest): Promise<SearchResult> {
     const { by } = request
     if ('userId' in by) return this.#searchByUser(version, by.userId, request)
-    if ('itemId' in by) {
-      // Qdrant leaves out the point that a query starts from.
-      return this.#answer(version, await this.#nearest(version, [{ query: pointId(by.itemId) }], request))
-    }
+    // Qdrant leaves out the point that a query starts from.
+    if ('itemId' in by) return this.#withoutHashes(version, [{ query: pointId(by.itemId) }], request)
     const { dimensions } = await this.#versions.shape(version)
     checkQuery(by.vectors, by.count, dimensions, queryInterestsMax)
     const queries = Array.from({ length: by.count }, (_, k) => ({
       query: Array.from(by.vectors.subarray(k * dimensions, (k + 1) * dimensions))
     }))
-    return this.#answer(version, await this.#nearest(version, queries, request))
+    return this.#withoutHashes(version, queries, request)
+  }
+
+  /** Excluded by hash, so that the request does not name them: as many more neighbours are read. */
+  async #withoutHashes(
+    version: string,
+    queries: readonly Schemas['QueryRequest'][],
+    request: SearchRequest
+  ): Promise<SearchResult> {
+    const { limit, filter } = request
+    const { excludeHashes = noHashes } = filter
+    const found = await this.#nearest(version, queries, { ...request, limit: limit + excludeHashes.size })
+    const answer = await this.#answer(version, found)
+    if (excludeHashes.size === 0) return answer
+    const isAdmitted = ({ itemId }: Candidate) => !excludeHashes.has(hashKey(itemId))
+    return { ...answer, lists: answer.lists?.map((list) => list.filter(isAdmitted).slice(0, limit)) }
   }
 
   async popular(version: string, limit: number, filter: Filter, context?: string): Promise<PopularItems> {
     // Qdrant refuses an order by a field without an index.
+    const { excludeHashes = noHashes } = filter
     const key = context === undefined ? 'popularity' : contextField(context)
     if (context !== undefined && !(await this.#versions.indexed(version)).has(key))
       return { indexVersion: version, step: await this.step(version), items: [] }
     const byPopularity = { query: { order_by: { key, direction: 'desc' as const } } }
     const [found, top, newest] = (await this.query(version, 'ask for popular items', [
-      { ...byPopularity, limit, ...filterPart(toQdrantFilter(filter)), with_payload: describedFields },
+      {
+        ...byPopularity,
+        limit: limit + excludeHashes.size,
+        ...filterPart(toQdrantFilter(filter)),
+        with_payload: describedFields
+      },
       { ...byPopularity, limit: 1, with_payload: ['popularity', 'popularityIn'] },
       newestStep
     ])) as [QueryPoint[], QueryPoint[], QueryPoint[]]
@@ -122,8 +142,10 @@ export class QdrantQueries {
       return context === undefined ? popularity : (own(popularityIn, context) ?? 0)
     }
     const greatest = level(top[0])
-    const items = found.map((hit) => toPopularItem(hit, popularityScore(level(hit), greatest)))
-    return { indexVersion: version, step: stepOf(newest), items }
+    const items = found
+      .map((hit) => toPopularItem(hit, popularityScore(level(hit), greatest)))
+      .filter(({ itemId }) => !excludeHashes.has(hashKey(itemId)))
+    return { indexVersion: version, step: stepOf(newest), items: items.slice(0, limit) }
   }
 
   async items(
@@ -234,7 +256,7 @@ export class QdrantQueries {
     if (stored.value.payload.interests === 0)
       return { indexVersion: version, step: await this.step(version), lists: [], user }
     if (found.status === 'rejected') throw found.reason
-    const excluded = filter.excludeRecent === false ? new Set<number>() : excludedHashes(user, filter.repeats)
+    const excluded = hashesOf(filter, user)
     // By point, before ids are read: most of what is excluded is in the history.
     const recent = new Set(user.recent.filter((itemId) => excluded.has(hashKey(itemId))).map(pointId))
     const admitted = async ({ step, lists }: Nearest) => {
@@ -303,6 +325,15 @@ export class QdrantQueries {
     }
     return Object.keys(params).length === 0 ? {} : { params }
   }
+}
+
+const noHashes: ReadonlySet<number> = new Set()
+
+/** Of all that a search excludes by hash. @param user absent: of vectors, or an item */
+export function hashesOf({ excludeRecent = true, excludeHashes = noHashes, repeats }: Filter, user?: UserPayload) {
+  if (user === undefined || !excludeRecent) return excludeHashes
+  const seen = excludedHashes(user, repeats)
+  return excludeHashes.size === 0 ? seen : new Set([...seen, ...excludeHashes])
 }
 
 /** S of these items in a point's list; 0: it is not in it. */

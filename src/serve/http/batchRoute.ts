@@ -6,7 +6,8 @@ import { mapConcurrently } from '../../core/promises.ts'
 import { idProblem } from '../../records/admission.ts'
 import { named, problemSchema, recommendationsSchema, type Shape } from '../answers.ts'
 import { filterOfBody } from './filters.ts'
-import { answered, type ListMaking, pagedList, requestSchema } from './listRoutes.ts'
+import { answered, type ListMaking, pagedList } from './listRoutes.ts'
+import { requestSchema } from './listSchemas.ts'
 import { ProblemError, problemBody, problemOf } from './problem.ts'
 import { addRoute } from './route.ts'
 
@@ -16,7 +17,7 @@ const usersMax = 100
 const batchLists = 4
 
 const batchSchema = requestSchema
-  .omit({ userId: true, history: true, cursor: true })
+  .omit({ userId: true, userIds: true, basket: true, history: true, cursor: true })
   .extend({ userIds: z.array(z.string()).min(1).max(usersMax).describe('Stored users') })
   .meta({ id: 'BatchRequest' })
 

@@ -1,15 +1,10 @@
 // Filters of requests: `filter.price=<10` in a query, `{ "filter": { "price": { "lt": 10 } } }` in a body.
 
 import { z } from 'zod'
+import { fieldsMax, type filterSchema, valuesMax } from '../../core/config/listRules.ts'
 import { setOwn } from '../../core/own.ts'
 import { type FeatureFilter, type FieldCondition, type FieldRange, orderedValue } from '../../index/itemFilter.ts'
 import { invalid } from './validation.ts'
-
-/** Fields of a filter, and values of a field: more is a program's mistake. */
-const fieldsMax = 16
-const valuesMax = 100
-
-const valueSchema = z.string().min(1).max(1024)
 
 /** One parameter a field. Several parameters of a field are a list. */
 export const queryFilterSchema = z.record(z.string(), z.union([z.string(), z.array(z.string()).max(valuesMax)])).meta({
@@ -19,30 +14,7 @@ export const queryFilterSchema = z.record(z.string(), z.union([z.string(), z.arr
     'Only items that meet the conditions: `filter.genre=Comedy`. Repeated: any of the values. `!Comedy`: none of these values; `<10`, `<=10`, `>10`, `>=2026-01-01`: a number or an ISO 8601 date within all of the bounds; `*`: any value, `!*`: no value; `==x`: the value `=x`, for values that begin with one of these signs'
 })
 
-const boundSchema = z.union([z.number(), valueSchema]).describe('A number, or an ISO 8601 date or time')
-
-const conditionSchema = z
-  .strictObject({
-    any: z.array(valueSchema).min(1).max(valuesMax).describe('One of these values').exactOptional(),
-    not: z.array(valueSchema).max(valuesMax).describe('None of these values').exactOptional(),
-    gt: boundSchema.exactOptional(),
-    gte: boundSchema.exactOptional(),
-    lt: boundSchema.exactOptional(),
-    lte: boundSchema.exactOptional(),
-    exists: z.boolean().describe('Whether it has a value in the field').exactOptional()
-  })
-  .meta({ title: 'an object of conditions: any, not, gt, gte, lt, lte, exists' })
-
-export const bodyFilterSchema = z
-  .record(z.string(), z.union([valueSchema, z.array(valueSchema).min(1).max(valuesMax), conditionSchema]))
-  .meta({
-    title: 'an object of conditions by field, such as {"genre": ["Comedy", "Drama"], "price": {"lt": 10}}',
-    maxProperties: fieldsMax,
-    description:
-      'Only items that meet the conditions of every field: a value, a list of values of which one is enough, or an object. Values are compared as they are, case included'
-  })
-
-type BodyFilter = z.infer<typeof bodyFilterSchema>
+type BodyFilter = z.infer<typeof filterSchema>
 type Bound = keyof FieldRange
 
 const signs: readonly (readonly [string, Bound])[] = [
@@ -72,7 +44,7 @@ export function filterOfQuery(query: z.infer<typeof queryFilterSchema> | undefin
   })
 }
 
-/** @throws ProblemError 400 for a bound that is neither a number nor a date */
+/** Of a body or of the configuration. @throws ProblemError 400 for a bound that is neither a number nor a date */
 export function filterOfBody(body: BodyFilter | undefined): FeatureFilter | undefined {
   return filterOf(body, (field, given, problems) => {
     if (typeof given === 'string' || Array.isArray(given)) return conditionOf([given].flat(), [], {})

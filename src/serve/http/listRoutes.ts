@@ -1,7 +1,7 @@
 // Lists: recommendations for a user or for a history that is not stored, what is popular, and similar items.
 
 import type { FastifyInstance } from 'fastify'
-import { z } from 'zod'
+import type { z } from 'zod'
 import type { Clock } from '../../core/clock.ts'
 import type { FeatureFilter } from '../../index/itemFilter.ts'
 import type { Metrics } from '../../monitor/metricsRegistry.ts'
@@ -13,20 +13,23 @@ import {
 } from '../answers.ts'
 import type { Attribution } from '../attribution/attribution.ts'
 import type { ListContent, ListSource } from '../attribution/listId.ts'
-import { type ListRequest, limitMax, noKnownItem, type Recommender } from '../recommender.ts'
+import type { ListRequest } from '../listRequest.ts'
+import { rulesOfRequest } from '../listRules.ts'
+import { noKnownItem, type Recommender } from '../recommender.ts'
 import type { SessionEncoder } from '../sessions.ts'
 import { pageOf } from './cursor.ts'
 import { FilterCheck } from './filterCheck.ts'
-import { bodyFilterSchema, filterOfBody, filterOfQuery, queryFilterSchema } from './filters.ts'
+import { filterOfBody, filterOfQuery } from './filters.ts'
+import { type BodyRequest, type ListOptions, listSchema, requestSchema, type stepSchema } from './listSchemas.ts'
 import { ProblemError } from './problem.ts'
 import { addRoute } from './route.ts'
-import { bodyIdSchema, eventTimeMs, eventTimeSchema, idSchema } from './validation.ts'
+import { eventTimeMs } from './validation.ts'
 import { WorkLimit } from './workLimit.ts'
 
 export interface ListParts {
   readonly recommender: Pick<
     Recommender,
-    'recommend' | 'similar' | 'recommendFor' | 'popular' | 'features' | 'variants'
+    'recommend' | 'similar' | 'recommendFor' | 'recommendTogether' | 'popular' | 'features' | 'variants'
   >
   /** Without it, only stored users get a list. */
   readonly sessions?: SessionEncoder
@@ -44,118 +47,13 @@ export interface ListMaking {
   readonly attribution: Attribution
 }
 
-/** Steps of a history in a request: the longest window that can be configured. */
-const historyStepsMax = 1000
-const limitDefault = 10
-/** Items that one request may exclude by id. */
-const excludeMax = 1000
-/** Event types of `repeatsAfter`. */
-const repeatTypesMax = 16
-/** Facts of a context: more than popularity can be counted by. */
-const contextMax = 8
-
-export const limitSchema = z.int().min(1).max(limitMax).default(limitDefault).describe('Maximum length of the list')
-
-export const cursorSchema = z
-  .string()
-  .min(1)
-  .max(8192)
-  .describe('`next` of the page before, with the same parameters; absent: the first page')
-  .exactOptional()
-
-const listSchema = z.strictObject({
-  limit: limitSchema,
-  explain: z
-    .boolean()
-    .default(false)
-    .describe('Name the items of the history that are nearest to each result, and those after which it is often taken'),
-  memory: z
-    .boolean()
-    .describe('Whether what others took after the newest items of the history counts; default true')
-    .exactOptional(),
-  cursor: cursorSchema,
-  filter: queryFilterSchema.exactOptional(),
-  context: z
-    .record(z.string(), z.string())
-    .meta({
-      maxProperties: contextMax,
-      description:
-        'Where nothing is known of the user, what is popular in this context comes first; the first field with enough interactions counts: `context.country=de`, one parameter per field'
-    })
-    .exactOptional(),
-  exclude: z
-    .array(idSchema('An item'))
-    .max(excludeMax)
-    .describe(
-      'Excluded besides the history, such as the items in the basket; in a query repeated, or separated by commas'
-    )
-    .exactOptional(),
-  quota: z
-    .number()
-    .min(0)
-    .max(1)
-    .describe('Share of the list that is divided among the interests by strength')
-    .exactOptional(),
-  diversity: z
-    .number()
-    .min(0)
-    .max(1)
-    .describe('How much an item must differ from those in the list already: 0 not at all, 1 nothing else counts')
-    .exactOptional(),
-  diversityBy: z
-    .string()
-    .max(256)
-    .describe('A field of the features in which items are to differ; empty: their vectors')
-    .exactOptional(),
-  variant: z
-    .string()
-    .min(1)
-    .max(32)
-    .describe('With the options of this arm of `recommend.variants`, to try it: the list is not counted in attribution')
-    .exactOptional(),
-  repeats: z.boolean().describe('Whether items that the user has seen may be recommended again').exactOptional(),
-  repeatsAfter: z
-    .record(z.string(), z.int().min(0).max(1e15))
-    .meta({
-      title: 'milliseconds by event type, such as repeatsAfter.view=2592000000',
-      maxProperties: repeatTypesMax,
-      description:
-        'By event type, after how many milliseconds seen items may be recommended again: `repeatsAfter.view=2592000000`, one parameter per type; items of other types never. In place of `repeats`'
-    })
-    .exactOptional()
-})
-
-const stepSchema = z.union([
-  bodyIdSchema('An item'),
-  z.strictObject({
-    itemId: bodyIdSchema('An item'),
-    eventTime: eventTimeSchema(
-      'ISO 8601 with Z or an offset, or milliseconds since 1970; absent: a second before the next step'
-    ).exactOptional()
-  })
-])
-
-/** For whom the list is: either a history or a user. */
-export const requestSchema = listSchema
-  .extend({
-    history: z
-      .array(stepSchema)
-      .min(1)
-      .max(historyStepsMax)
-      .describe('For a session that is not stored: its items, in any order')
-      .exactOptional(),
-    userId: bodyIdSchema('For a stored user').exactOptional(),
-    filter: bodyFilterSchema.exactOptional()
-  })
-  .meta({ id: 'ListRequest' })
-
-type BodyRequest = z.infer<typeof requestSchema>
-type ListOptions = Omit<z.infer<typeof listSchema>, 'filter'>
-
 /** A list as an answer has it, before it is paged and its filter is checked. */
 interface List {
   readonly items: readonly { readonly itemId: string }[]
+  readonly warnings?: readonly string[]
 }
+
+type PagedOptions = Partial<ListOptions & Pick<BodyRequest, 'negative' | 'rules'>> & Pick<ListOptions, 'limit'>
 
 export function listMaking(parts: ListParts, attribution: Attribution): ListMaking {
   const filters = new FilterCheck({ index: parts.recommender.features, clock: parts.clock })
@@ -193,7 +91,15 @@ export function addListRoutes(app: FastifyInstance, making: ListMaking): void {
     {
       ...{ method: 'GET', url: '/v1/popular', operationId: 'popular', entityTag: true },
       summary: 'What is popular now, in a context first where one is given',
-      query: listSchema.pick({ limit: true, cursor: true, filter: true, exclude: true, context: true }),
+      query: listSchema.pick({
+        limit: true,
+        cursor: true,
+        filter: true,
+        exclude: true,
+        context: true,
+        pin: true,
+        explain: true
+      }),
       answer: sessionRecommendationsSchema
     },
     async ({ query: { filter, ...options } }) =>
@@ -237,16 +143,36 @@ export function addListRoutes(app: FastifyInstance, making: ListMaking): void {
 /** The list of a request in a body. */
 async function listByBody(body: BodyRequest, making: ListMaking): Promise<SessionRecommendations> {
   const { parts, filters } = making
-  const { history, userId, filter, ...options } = body
-  if ((history === undefined) === (userId === undefined))
-    throw new ProblemError(400, 'give either history, the items of a session, or userId, a stored user')
+  const { history, userId, userIds, basket, filter, ...options } = body
+  const isTogether = userIds !== undefined || basket !== undefined
+  const stored = [...(userIds ?? []), ...(userId === undefined ? [] : [userId])].map((id) => id.trim())
+  if ((history === undefined) === (stored.length === 0 && basket === undefined))
+    throw new ProblemError(
+      400,
+      'give either history, the items of a session, or stored users as userId or userIds, a basket, or both'
+    )
   const recommended = answered(making)
-  const subject = userId === undefined ? { history } : { userId: userId.trim() }
+  const subject = history !== undefined ? { history } : isTogether ? { userIds: stored, basket } : { userId: stored[0] }
   return pagedList(filters, subject, options, filterOfBody(filter), async (request) => {
     if (history !== undefined) return recommended(await listForHistory(history, request, parts), request)
-    const { userId: id, ...list } = await parts.recommender.recommend({ ...request, userId: userId!.trim() })
+    if (isTogether) return recommended(await listTogether(stored, basket ?? [], request, parts), request)
+    const { userId: id, ...list } = await parts.recommender.recommend({ ...request, userId: stored[0]! })
     return recommended(list, request, id)
   })
+}
+
+async function listTogether(
+  userIds: readonly string[],
+  posted: readonly string[],
+  request: ListRequest,
+  { recommender, sessions }: ListParts
+): Promise<SessionRecommendations> {
+  const basket = [...new Set(posted.map((itemId) => itemId.trim()))]
+  // For the weight of its votes.
+  const encoded =
+    basket.length === 0 ? undefined : await sessions?.encode(basket.map((itemId) => ({ itemId, eventTimeMs: 0 })))
+  const voting = encoded?.voting
+  return recommender.recommendTogether({ ...request, userIds, basket, ...(voting === undefined ? {} : { voting }) })
 }
 
 async function listForHistory(
@@ -280,15 +206,21 @@ async function listForHistory(
 export async function pagedList<L extends List>(
   filters: FilterCheck,
   subject: unknown,
-  { cursor, quota, repeatsAfter, ...options }: Partial<ListOptions> & Pick<ListOptions, 'limit'>,
+  { cursor, quota, repeatsAfter, pin, rules: posted, ...options }: PagedOptions,
   filter: FeatureFilter | undefined,
   make: (request: ListRequest & { readonly shown: ReadonlySet<number> }) => Promise<L>
 ): Promise<L & { next?: string; warnings?: readonly string[] }> {
   const { limit, explain: _, ...same } = options
-  const page = pageOf(cursor, [subject, same, quota, repeatsAfter, filter], limit)
+  const page = pageOf(cursor, [subject, same, quota, repeatsAfter, filter, pin, posted], limit)
   if (options.repeats !== undefined && repeatsAfter !== undefined)
     throw new ProblemError(400, 'give either repeats or repeatsAfter, not both')
+  const rules = [
+    ...rulesOfRequest(posted),
+    ...(pin === undefined ? [] : [{ name: 'pin', items: pin, pin: 1, repeats: false }])
+  ]
   const warnings = await filters.check(filter)
+  for (const { name, features } of rules)
+    warnings.push(...(await filters.check(features)).map((text) => `${name}: ${text}`))
   const { diversity = 1, diversityBy = '' } = options
   if (diversity > 0 && diversityBy !== '') await filters.checkFields([diversityBy])
   const list = await make({
@@ -296,10 +228,12 @@ export async function pagedList<L extends List>(
     ...{ shown: page.shown },
     ...(filter === undefined ? {} : { filter }),
     ...(quota === undefined ? {} : { quotaShare: quota }),
-    ...(repeatsAfter === undefined ? {} : { repeats: repeatsAfter })
+    ...(repeatsAfter === undefined ? {} : { repeats: repeatsAfter }),
+    ...(rules.length === 0 ? {} : { rules })
   })
   const ids = list.items.map(({ itemId }) => itemId)
   if (ids.length === 0 && warnings.length === 0 && filter !== undefined) warnings.push(await filters.whyEmpty(filter))
+  warnings.push(...(list.warnings ?? []))
   const next = page.next(ids, limit)
   return {
     ...list,

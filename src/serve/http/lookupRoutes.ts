@@ -20,12 +20,13 @@ import {
   type VersionNumbers,
   versionsSchema
 } from '../answers.ts'
+import { versionOf, wordsOf } from '../describedItems.ts'
 import { Profiles } from '../profiles.ts'
-import { versionOf, wordsOf } from '../recommender.ts'
 import { pageOf } from './cursor.ts'
 import { FilterCheck } from './filterCheck.ts'
 import { filterOfQuery, queryFilterSchema } from './filters.ts'
-import { cursorSchema, itemMissing, limitSchema, pagedList } from './listRoutes.ts'
+import { itemMissing, pagedList } from './listRoutes.ts'
+import { cursorSchema, limitSchema } from './listSchemas.ts'
 import type { Readiness } from './probeRoutes.ts'
 import { ProblemError } from './problem.ts'
 import { addRoute } from './route.ts'

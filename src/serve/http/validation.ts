@@ -21,7 +21,7 @@ const problemsMax = 100
 const facets = ['filter', 'context', 'repeatsAfter'] as const
 
 /** Parameters that take ids, repeated or separated by commas: `exclude=a,b` is a, b, and the item `a,b`. */
-const idLists: ReadonlySet<string> = new Set(['exclude'])
+const idLists: ReadonlySet<string> = new Set(['exclude', 'pin'])
 
 export function parseQuery(text: string): Record<string, unknown> {
   const query: Record<string, unknown> = {}

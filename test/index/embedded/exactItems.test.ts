@@ -11,7 +11,7 @@ import { votesOf, weightsIn } from '../../../src/index/memory.ts'
 import { mergeInterests } from '../../../src/index/mergeInterests.ts'
 import { randomUnit } from '../../conformance/vectorIndexPoints.ts'
 
-const everything = { exclude: [], features: undefined }
+const everything = {}
 
 for (const dimensions of [1, 3, 4, 8, 50, 64, 100]) {
   test(`a scan finds the rows above a threshold, with the scores of plain loops, D ${dimensions}`, () => {
@@ -100,7 +100,7 @@ test('any sequence of writes and removals leaves what a plain map would hold', (
       }
       for (const genre of ['war', 'drama', undefined]) {
         const expected = [...model].filter(([, { genre: has }]) => genre === undefined || has === genre)
-        const filter = { exclude: ['3'], features: genre === undefined ? undefined : { genre } }
+        const filter = { excludeItems: ['3'], ...(genre === undefined ? {} : { features: { genre } }) }
         const [list] = items.search(Float32Array.from([1, 0]), 100, filter)
         const kept = expected.filter(([id]) => id !== '3')
         assert.deepEqual(list?.map(({ itemId }) => itemId).sort(), kept.map(([id]) => id).sort())
@@ -138,7 +138,7 @@ test('gaps are closed without losing anything', () => {
     assert.equal(list?.[0]?.itemId, `${i}`)
     assert.deepEqual(items.get(`${i}`), { payload: payload(i), vector: vectors[i] })
   }
-  const [list] = items.search(vectors[0]!, 6000, { exclude: [], features: { tenth: '7' } })
+  const [list] = items.search(vectors[0]!, 6000, { features: { tenth: '7' } })
   assert.equal(list?.length, 200) // i ≡ 0 (mod 3) and i ≡ 7 (mod 10): one in thirty of 6,000
   assert(list?.every(({ itemId }) => Number(itemId) % 30 === 27))
   assert.equal(items.popular(1, everything)[0]?.itemId, '5997')
@@ -157,7 +157,7 @@ test('a rare feature and a common one give what a search through everything woul
   const query = randomUnit(rng, 16)
   const [all] = items.search(query, 5000, everything)
   for (const features of [{ common: '1' }, { rare: '42' }, { rare: '43', common: '1' }, { rare: '42', common: '1' }]) {
-    const [list] = items.search(query, 10, { exclude: [], features })
+    const [list] = items.search(query, 10, { features })
     const expected = all?.filter(({ itemId }) =>
       Object.entries(features).every(([field, value]) => items.get(itemId)?.payload.features?.[field]?.includes(value))
     )
@@ -181,7 +181,7 @@ test('a list chosen from the candidates is the list of all items, by both scores
     const interests = Float32Array.from(Array.from({ length: K }, () => [...randomUnit(rng, D)]).flat())
     const history = [...new Set(Array.from({ length: 25 }, () => `item ${rng.integer(N)}`))]
     const votes = votesOf(history, { weight: [0.05, 0.5, 3][query % 3]!, decay: 0.9 })
-    const filter = { exclude: history, features: undefined }
+    const filter = { excludeItems: history }
     // Twice as many candidates as places, as lists by a mixture are made: by the nearest interest as many are enough.
     const found = items.candidates(interests, votes, query % 2 === 0 ? 20 : 40, filter, { scoring })
     const all = vectors.map((vector, row) => {

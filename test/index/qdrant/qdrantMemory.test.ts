@@ -10,7 +10,7 @@ import { QdrantIndex } from '../../../src/index/qdrant/qdrantIndex.ts'
 import { memoryIndex, pointId } from '../../../src/index/qdrant/qdrantNames.ts'
 import { toSparse } from '../../../src/index/qdrant/qdrantPoints.ts'
 import type { VectorIndex } from '../../../src/index/vectorIndex.ts'
-import { availabilityCheck } from '../../conformance/vectorIndexAvailability.ts'
+import { filterChecks } from '../../conformance/vectorIndexFilters.ts'
 import { memoryChecks } from '../../conformance/vectorIndexMemory.ts'
 import { fakeQdrant } from './fakeQdrant.ts'
 
@@ -30,7 +30,7 @@ const check = (what: string, body: (index: VectorIndex) => Promise<void>) => {
   void test(`Qdrant's interface, faked: ${what}`, () => onFake(body))
 }
 memoryChecks(check)
-availabilityCheck(check)
+filterChecks(check)
 
 test('an item has the same index everywhere, and items that share one are one in a sparse vector', () => {
   assert.equal(memoryIndex('item 1'), Number.parseInt(pointId('item 1').slice(0, 8), 16))

@@ -357,7 +357,7 @@ test('items are added, replaced and deleted, all of a request or none', async (t
   )
   assert.match(
     problem(await send('PUT', '/v1/items/z', { name: 'x' }), 400).detail,
-    /no field "name"; known are title, features/
+    /no field "name"; known are title, availableFrom, availableUntil, features/
   )
   problem(await post('/v1/items', []), 400)
   problem(await send('PUT', '/v1/items/z', { features: { price: { lt: 1 } } }), 400)
@@ -422,7 +422,7 @@ test('a query that makes no sense is answered with all that is wrong with it', a
     ['limit=1&limit=2', 'limit is given more than once; give it once'],
     [
       'limt=5',
-      'there is no parameter "limt"; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, variant, repeats, repeatsAfter.<field>'
+      'there is no parameter "limt"; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, variant, pin, repeats, repeatsAfter.<field>'
     ],
     ['filter.a=1&filter.a=2', 'no item has a feature in the field "a"; known are genre'],
     ['explain=perhaps', 'explain must be true or false, got "perhaps"'],
@@ -432,7 +432,7 @@ test('a query that makes no sense is answered with all that is wrong with it', a
     ],
     [
       'filter.=1',
-      'there is no parameter "filter."; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, variant, repeats, repeatsAfter.<field>'
+      'there is no parameter "filter."; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, variant, pin, repeats, repeatsAfter.<field>'
     ]
   ] as const) {
     assert.equal(problem(await at(query), 400).detail, detail)

@@ -1,6 +1,7 @@
-// Items that may be in lists at some times only: a part of the contract of an index.
+// What leaves items out of an answer: times, hashes, names, several filters. A part of the contract of an index.
 
 import assert from 'node:assert/strict'
+import { hashKey } from '../../src/core/hashKey.ts'
 import { nearestInterest } from '../../src/index/interestScore.ts'
 import type { VectorIndex } from '../../src/index/vectorIndex.ts'
 import { itemPoint, userPoint } from './vectorIndexPoints.ts'
@@ -14,7 +15,7 @@ const byVector = (degrees: number) => ({ by: { vectors: Float32Array.from(toward
 const ids = (list: readonly { readonly itemId: string }[] | undefined) => list?.map(({ itemId }) => itemId)
 
 /** @param check gets what is promised, and a test of it on an empty index */
-export function availabilityCheck(check: (what: string, body: (index: VectorIndex) => Promise<void>) => void): void {
+export function filterChecks(check: (what: string, body: (index: VectorIndex) => Promise<void>) => void): void {
   check('an item outside its window is in no answer at that time, and in all answers without a time', async (index) => {
     await index.createVersion('a', { dimensions: 4, interestCount: 2 })
     await index.upsert('a', 1, [
@@ -71,5 +72,46 @@ export function availabilityCheck(check: (what: string, body: (index: VectorInde
     // Without a window again.
     await index.upsert('a', 3, [itemPoint('gone', towards(20), { popularity: 30 })])
     assert.deepEqual(ids((await index.popular(1, { availableAtMs: 5000 })).items), ['gone'])
+  })
+
+  check('items are left out by the hash of their id, and a search can be among some items alone', async (index) => {
+    await index.createVersion('a', { dimensions: 4, interestCount: 2 })
+    const features = (i: number) => ({ third: [String(i % 3)], half: [String(i % 2)] })
+    const points = Array.from({ length: 60 }, (_, i) =>
+      itemPoint(`i${i}`, towards(i), { popularity: 100 - i, features: features(i) })
+    )
+    await index.upsert('a', 1, [...points, userPoint('ann', [towards(0), towards(0)], ['i0'])])
+    await index.promote('a', { items: 60, users: 1 })
+    const allBut = (...left: number[]) => points.map(({ id }) => id).filter((_, i) => !left.includes(i))
+    for (const [filter, there] of [
+      [{ excludeHashes: new Set(['i1', 'i2', 'i4', 'nothing'].map(hashKey)) }, allBut(1, 2, 4)],
+      [{ excludeHashes: new Set<number>() }, allBut()],
+      [{ onlyItems: ['i7', 'i0', 'i50', 'nothing', 'i7'] }, ['i0', 'i7', 'i50']],
+      [{ onlyItems: [] }, []],
+      [{ onlyItems: ['i7', 'i9'], excludeHashes: new Set([hashKey('i9')]) }, ['i7']],
+      [{ onlyItems: ['i6', 'i8', 'i9'], features: { half: '0' } }, ['i6', 'i8']],
+      [{ features: [{ third: '0' }, { half: '1' }] }, points.filter((_, i) => i % 6 === 3).map(({ id }) => id)],
+      [{ features: [{ third: '0' }, { third: { not: ['0'] } }] }, []]
+    ] as const) {
+      const of = JSON.stringify(filter)
+      for (const limit of [2, 60]) {
+        const expected = there.slice(0, limit)
+        assert.deepEqual(ids((await index.search(byVector(0), limit, filter)).lists?.[0]), expected, of)
+        assert.deepEqual(ids((await index.popular(limit, filter)).items), expected, of)
+        const byUser = await index.candidates({ by: { userId: 'ann' } }, limit, filter, { scoring: nearestInterest })
+        assert.deepEqual(
+          byUser.candidates?.itemIds.toSorted(),
+          there
+            .filter((id) => id !== 'i0')
+            .slice(0, limit)
+            .toSorted(),
+          of
+        )
+        const given = await index.candidates(byVector(0), limit, filter, { scoring: nearestInterest })
+        assert.deepEqual(given.candidates?.itemIds.toSorted(), expected.toSorted(), of)
+      }
+    }
+    const similar = await index.search({ by: { itemId: 'i10' } }, 1, { excludeHashes: new Set([hashKey('i9')]) })
+    assert.deepEqual(ids(similar.lists?.[0]), ['i11'])
   })
 }
