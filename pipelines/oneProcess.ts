@@ -217,7 +217,7 @@ class StartedRun {
   /** Plots are loaded when they are needed; without their packages there is no page. */
   async #writePage(report: RunReport): Promise<void> {
     try {
-      const { writeRunPage } = await import('../src/lab/evaluation/runPage.ts')
+      const { writeRunPage } = await import('../src/lab/evaluation/reportFiles.ts')
       writeRunPage(this.#process.run, report)
       this.#hasPage = true
     } catch (error) {

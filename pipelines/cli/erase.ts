@@ -206,7 +206,7 @@ async function fromReport(run: RunDirectory, userId: UserId): Promise<ErasedPlac
     return { place, outcome: 'nothing there', detail: 'it shows no list, or that of another user' }
   const { sample: _, ...rest } = report
   file.save(rest)
-  const { writeRunPage } = await import('../../src/lab/evaluation/runPage.ts') // loads the plots, which nothing else here needs
+  const { writeRunPage } = await import('../../src/lab/evaluation/reportFiles.ts') // loads the plots, which nothing else here needs
   writeRunPage(run, rest)
   return { place, outcome: 'erased', detail: 'the list is removed from it and from report.html' }
 }

@@ -29,6 +29,11 @@ const option = () =>
   new Option('--option <key=value...>', 'Option of the evaluation or the model, such as evaluate.epochsMax=10')
     .argParser(collect)
     .default([], 'none')
+const memory = () =>
+  new Option('--memory <choice>', 'Also score with the memory: co-occurrence counts of items')
+    .choices(['on', 'off'] as const)
+    .default('on' as const)
+const memorySettings = (choice: 'on' | 'off') => ({ evaluate: { memory: choice === 'on' } })
 const out = () => new Option('--out <folder>', 'Folder of the report').default('results')
 const seeds = () => new Option('--seed <number...>', 'Seeds (default: seed)').argParser(wholeNumbers)
 const protocol = (names: readonly string[]) =>
@@ -62,9 +67,7 @@ export function addLabCommands(program: Command, configured: Configured): void {
         streamPolicies
       ),
       seeds(),
-      new Option('--memory <choice>', 'Also score with the memory: co-occurrence counts of items')
-        .choices(['on', 'off'] as const)
-        .default('on' as const),
+      memory(),
       new Option('--fresh', 'Ignore results that were saved before').default(false, 'no'),
       option(),
       json()
@@ -72,9 +75,9 @@ export function addLabCommands(program: Command, configured: Configured): void {
   )
     .addHelpText('after', () => labOptionsHelp())
     .action(async (options) => {
-      const { seed, columns, itemColumns, filter, option: _, memory: _memory, ...rest } = options
-      const memory = { evaluate: { memory: options.memory === 'on' } }
-      const config = withModel(configured, options.model, [memory, ...options.option], typeSettings(options))
+      const { seed, columns, itemColumns, filter, option: _, memory: choice, ...rest } = options
+      const settings = [memorySettings(choice), ...options.option]
+      const config = withModel(configured, options.model, settings, typeSettings(options))
       const reading = readingOf({ ...rest, columns, itemColumns, filter })
       await (await import('./evaluate.ts')).evaluate(config, { ...rest, ...reading, seeds: seed ?? [config.seed] })
     })
@@ -88,13 +91,14 @@ export function addLabCommands(program: Command, configured: Configured): void {
       format(),
       protocol(offlineProtocols),
       seeds(),
+      memory(),
       new Option('--model <name...>', 'With compare: only these models (default: all but ease)'),
       new Option('--only <text...>', 'Rows whose name contains one of these').default([], 'all'),
       ...[out(), option(), json()]
     ])
       .addHelpText('after', () => labOptionsHelp())
-      .action(async ({ seed, model, option, ...rest }) => {
-        const config = withModel(configured, 'mtmi', option)
+      .action(async ({ seed, model, option, memory: choice, ...rest }) => {
+        const config = withModel(configured, 'mtmi', [memorySettings(choice), ...option])
         // ease takes time by the cube of the items: only where it is named.
         const models = model ?? [...learnedModels, ...simpleMethods.filter((method) => method !== 'ease')]
         for (const one of models) withModel(configured, one, option)
@@ -110,12 +114,13 @@ export function addLabCommands(program: Command, configured: Configured): void {
       new Option('--model <name...>', 'User models, each with the same budget').default(['mtmi']),
       new Option('--trials <number>', 'Settings tried for each model').argParser(wholeNumber).default(27),
       new Option('--seed <number>', 'Seed (default: seed)').argParser(wholeNumber),
+      memory(),
       ...[out(), option(), json()]
     ]
   )
     .addHelpText('after', () => labOptionsHelp())
-    .action(async ({ seed, model, trials, option, ...rest }) => {
-      const config = withModel(configured, 'mtmi', option)
+    .action(async ({ seed, model, trials, option, memory: choice, ...rest }) => {
+      const config = withModel(configured, 'mtmi', [memorySettings(choice), ...option])
       for (const one of model) withModel(configured, one, option)
       if (trials < 1) throw new ConfigError([`--trials must be at least 1, not ${trials}`])
       await (await import('./tune.ts')).tune(config, { ...rest, trials, models: model, seed: seed ?? config.seed })

@@ -134,14 +134,14 @@ async function evaluateTrial(race: Race, model: string, trial: Trial, epochs: nu
     })
   }
   const recall = sum / datas.length
-  status.keep(`${title}: validation Recall@50 ${recall.toFixed(4)}`)
+  status.keep(`${title}: validation Recall@50 ${recall.toFixed(4)}${config.evaluate.memory ? ' with the memory' : ''}`)
   return { trial, recall, epochs }
 }
 
 function budgetText({ evaluate }: LabConfig, { trials, seed }: TuneCommand, datas: readonly OfflineData[]): string {
   const epochs = rungs(trials, evaluate.epochsMax).map(({ epochs, trials: count }) => `${count} for ${epochs}`)
   const names = datas.map(({ name }) => name).join(', ')
-  return `${trials} trials a model, the first of them the settings in force, ${epochs.join(', ')} epochs; seed ${seed}; chosen by Recall@50 on validation users of ${names} alone.`
+  return `${trials} trials a model, the first of them the settings in force, ${epochs.join(', ')} epochs; seed ${seed}; chosen by Recall@50 ${evaluate.memory ? 'with' : 'without'} the memory on validation users of ${names} alone.`
 }
 
 function sectionOf({ model, evaluated }: ModelTrials): PageSection {

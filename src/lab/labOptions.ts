@@ -3,7 +3,7 @@
 
 import { type Config, describeIssue, describeSchema } from '../core/config/config.ts'
 import { sequenceSchema, trainSchema } from '../core/config/learningOptions.ts'
-import { modelProblems, modelSchema } from '../core/config/modelOptions.ts'
+import { modelSchema } from '../core/config/modelOptions.ts'
 import { count, real } from '../core/config/settingTypes.ts'
 import { ConfigError } from '../core/errors.ts'
 import { z } from '../core/stateFile.ts'
@@ -125,8 +125,6 @@ export function labConfig(
   const parsed = labSchema.safeParse(given)
   if (!parsed.success)
     throw new ConfigError(parsed.error.issues.flatMap((issue) => describeIssue(labSchema, issue, given)))
-  const problems = modelProblems(parsed.data.model)
-  if (problems.length > 0) throw new ConfigError(problems)
   return { ...config, ...parsed.data }
 }
 

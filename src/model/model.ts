@@ -3,7 +3,7 @@
 // N items, D dimensions.
 
 import * as tf from '@tensorflow/tfjs-core'
-import { interestCountOf, type ModelOptions, modelProblems, modelSchema } from '../core/config/modelOptions.ts'
+import { interestCountOf, type ModelOptions, modelSchema } from '../core/config/modelOptions.ts'
 import { ConfigError, CorruptError } from '../core/errors.ts'
 import { own } from '../core/own.ts'
 import type { Rng } from '../core/rng.ts'
@@ -42,8 +42,6 @@ const production = {
   loss: 'softmax',
   readout: 'model',
   idwStopGradient: true,
-  hardNegativesBeta: 0,
-  routingRegularisation: 0,
   communication: 'none',
   context: 'none'
 } as const satisfies Partial<ModelOptions>
@@ -62,11 +60,9 @@ export function addLabModels(make: MakeUserModel): void {
 
 /**
  * @param historyMax newest steps of a history that the model reads
- * @throws ConfigError for options that exclude each other, or that need the lab where it was not loaded
+ * @throws ConfigError for options that need the lab where it was not loaded
  */
 export function createModel(options: ModelOptions, historyMax: number): Model {
-  const problems = modelProblems(options)
-  if (problems.length > 0) throw new ConfigError(problems)
   const { name, dimensions: D, featuresHalveAt, temperature } = options
   const shape = { interestCount: interestCountOf(options), dimensions: D, historyMax }
   const make = needsLab(options) ? labModel : mtmi

@@ -29,10 +29,9 @@ export function mtmi(shape: ModelShape, loss: LossOptions): UserModel {
     architecture: {},
     shapes,
     initialWeights: (rng) => mtmiInitialWeights(shape, rng),
-    interests: (weights, rows, history, scores) => {
-      const { pooled, attention } = pool(weights as MtmiWeights, rows, history, scores)
-      return { interests: unit(project(weights as MtmiWeights, pooled)), ...routingOf(attention, history) }
-    },
+    interests: (weights, rows, history, scores) => ({
+      interests: unit(project(weights as MtmiWeights, pool(weights as MtmiWeights, rows, history, scores)))
+    }),
     loss: ({ interests }, _history, candidates, weight, onExamples) =>
       mtmiLoss(interests, candidates, weight, loss, onExamples),
     rowScores: (weights, rows) => attentionScores(weights as MtmiWeights, rows),
@@ -89,7 +88,7 @@ export function mtmiInitialWeights(shape: ModelShape, rng: Rng): Weights {
  * @param rows [U, D] of the items in the histories: embedding plus mean of feature embeddings
  * @param scores of these rows, where already known. [U, K]
  * @param terms to be added to the logits of each step. [B·L, K] each
- * @returns pooled [K, B, D], attention [W, P·K, L]
+ * @returns [K, B, D]
  */
 export function pool(
   weights: MtmiWeights,
@@ -97,7 +96,7 @@ export function pool(
   history: HistoryTensors,
   scores: tf.Tensor2D = attentionScores(weights, rows),
   terms: readonly tf.Tensor2D[] = []
-): { pooled: tf.Tensor3D; attention: tf.Tensor3D } {
+): tf.Tensor3D {
   const { size: B, length: L, perWindow: P = 1, position } = history
   const [R, K] = weights['attention.position'].shape as [number, number]
   const D = rows.shape[1]
@@ -112,17 +111,12 @@ export function pool(
   for (const term of terms) logits = tf.add(logits, tf.reshape(term, [W, P, L, K]))
   const attention = tf.reshape(tf.softmax(tf.transpose(logits, [0, 1, 3, 2])), [W, P * K, L]) as tf.Tensor3D //  [W, P·K, L]
   const steps = tf.reshape(gatherRows(rows, history.steps), [W, L, D]) //                                        [W, L, D]
-  const pooled = tf.transpose(tf.reshape(tf.matMul(attention, steps), [B, K, D]), [1, 0, 2]) as tf.Tensor3D //   [K, B, D]
-  return { pooled, attention }
+  return tf.transpose(tf.reshape(tf.matMul(attention, steps), [B, K, D]), [1, 0, 2]) as tf.Tensor3D //           [K, B, D]
 }
 
 /** p_k P_k + c_k; its unit vector is interest u_k. @param pooled [K, B, D] @returns [K, B, D] */
 export function project(weights: MtmiWeights, pooled: tf.Tensor3D): tf.Tensor3D {
   return tf.add(tf.matMul(pooled, weights['user.weight'] as tf.Tensor3D), weights['user.bias']) as tf.Tensor3D
-}
-
-export function routingOf(attention: tf.Tensor3D, { perWindow = 1 }: HistoryTensors): { routing?: tf.Tensor3D } {
-  return perWindow === 1 ? { routing: attention } : {}
 }
 
 /**

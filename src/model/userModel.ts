@@ -20,8 +20,6 @@ export interface ModelShape {
 export interface UserVectors {
   /** Of length 1. [K, B, D] */
   readonly interests: tf.Tensor3D
-  /** Share of each step in each interest, for models that have one; undefined values at padding. [B, K, L] */
-  readonly routing?: tf.Tensor3D
 }
 
 /** Stateless: the weights are passed with each call, and belong to the caller. */
@@ -34,7 +32,6 @@ export interface UserModel {
   initialWeights(rng: Rng): Weights
   /**
    * Differentiable in the weights and rows. Finite for every history, an empty one included; padding has no influence.
-   * `routing` only where each history has a window of its own.
    *
    * @param rows of the items in the histories: embedding plus mean of feature embeddings. [U, D]
    * @param scores `rowScores` of these rows, where already known

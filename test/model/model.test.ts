@@ -2,11 +2,9 @@
 import '../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { resolveConfig } from '../../src/core/config/config.ts'
 import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { ConfigError, CorruptError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
-import { labConfig } from '../../src/lab/labOptions.ts'
 import { createModel, differences, modelFromJson, modelToJson, modelVersionOf } from '../../src/model/model.ts'
 import { checkWeights, sizeOf } from '../../src/model/weights.ts'
 
@@ -66,14 +64,4 @@ test('architectures differ in sentences', () => {
     "name is mtmi, but the checkpoint has mind: restore the setting, or start a new model with 'mtmi reset'",
     "dimensions is 8, but the checkpoint has 16: restore the setting, or start a new model with 'mtmi reset'"
   ])
-})
-
-test('options that exclude each other are refused, by the configuration as by the model', () => {
-  const wrong = { loss: 'triplet', hardNegativesBeta: 1 }
-  assert.throws(() => createModel(optionsOf(wrong), 7), {
-    name: 'ConfigError',
-    message: /hardNegativesBeta \(1\) must be 0 with model.loss triplet/
-  })
-  const config = resolveConfig({}, {})
-  assert.throws(() => labConfig(config, { model: wrong }), /hardNegativesBeta \(1\) must be 0/)
 })

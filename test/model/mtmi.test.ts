@@ -35,9 +35,7 @@ const softmax: ComparisonLossOptions = {
   idwStopGradient: true,
   repelBeta: 0.7,
   repelMargin: 1.2,
-  hardNegativesBeta: 0,
-  labelAwarePower: 2,
-  routingRegularisation: 0
+  labelAwarePower: 2
 }
 
 /** Four users with 1 … 4 steps (one step twice), six items in histories, five candidates. */
@@ -123,7 +121,7 @@ function lossOf(integers: Integers, options: ComparisonLossOptions, tensors: rea
   // MTMI's own loss where it has these options, else that of the studies.
   return options.loss === 'softmax' && options.idwStopGradient
     ? mtmiLoss(users, candidates, integers.weight, options)
-    : comparisonLoss({ interests: users }, integers.history, candidates, integers.weight, options)
+    : comparisonLoss(users, candidates, integers.weight, options)
 }
 
 const close = (a: number, b: number, tolerance: number, what: string) =>
@@ -260,17 +258,11 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
       const loss = (users: number[][][]) =>
         tf.tidy(
           () =>
-            comparisonLoss(
-              { interests: tf.tensor3d(users) },
-              historyTensors(makeInput(softmax)),
-              empty,
-              tf.tensor1d([1]),
-              {
-                ...softmax,
-                loss: 'triplet',
-                repelBeta: 1
-              }
-            ).dataSync()[0]!
+            comparisonLoss(tf.tensor3d(users), empty, tf.tensor1d([1]), {
+              ...softmax,
+              loss: 'triplet',
+              repelBeta: 1
+            }).dataSync()[0]!
         )
       close(loss([[[1, 0]], [[-1, 0]]]), -1.2, 1e-6, 'opposite')
       close(loss([[[1, 0]], [[1, 0]]]), -1e-3, 1e-5, 'equal')

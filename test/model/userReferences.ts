@@ -7,7 +7,6 @@ export interface UserInput {
   readonly historyMax: number // R
   readonly iterations: number
   readonly heads: number
-  readonly layers: number
   readonly weights: Readonly<Record<string, ArrayLike<number>>>
   /** [U, D] */
   readonly rows: ArrayLike<number>
@@ -114,11 +113,11 @@ export function referenceComirecSa(input: UserInput): UserOutput {
   const routing = range(K).map((k) =>
     softmax(hidden.map((h) => h.reduce((sum, x, a) => sum + x * weights['attention.outer']![a * K + k]!, 0)))
   )
-  return { interests: routing.map((shares) => unit(weighted(shares, vectors, D))), routing }
+  return { interests: routing.map((shares) => unit(weighted(shares, vectors, D))) }
 }
 
 /** The towers of MTMI, before anything is scaled: [K][D]. */
-function mtmiTowers(input: UserInput, K: number): { projected: Vector[]; routing: number[][] } {
+function mtmiTowers(input: UserInput, K: number): Vector[] {
   const { dimensions: D, historyMax: R, weights, steps } = input
   const w = (name: string) => weights[name]!
   const towers = range(K).map((k) => {
@@ -139,76 +138,20 @@ function mtmiTowers(input: UserInput, K: number): { projected: Vector[]; routing
         return score
       })
     )
-    return { pooled: weighted(shares, vectors, D), shares }
+    return weighted(shares, vectors, D)
   })
-  const projected = towers.map(({ pooled }, k) => {
+  return towers.map((pooled, k) => {
     const own = add(times(pooled, w('user.weight'), k * D * D, D), slice(w('user.bias'), k * D, D))
     if (!('user.exchange' in weights)) return own
-    const others = towers.filter((_, j) => j !== k).map((tower) => tower.pooled)
+    const others = towers.filter((_, j) => j !== k)
     return add(own, times(scaled(others.reduce(add), 1 / others.length), w('user.exchange'), k * D * D, D))
   })
-  return { projected, routing: towers.map(({ shares }) => shares) }
 }
 
 export function referenceMtmi(input: UserInput): UserOutput {
-  const { projected, routing } = mtmiTowers(input, input.interestCount)
-  return { interests: projected.map(unit), routing }
+  return { interests: mtmiTowers(input, input.interestCount).map(unit) }
 }
 
 export function referenceOneVector(input: UserInput): UserOutput {
-  const { projected, routing } = mtmiTowers(input, input.heads)
-  return { interests: [unit(projected.reduce(add))], routing }
-}
-
-export function referenceTransformer(input: UserInput): UserOutput {
-  const { interestCount: K, dimensions: D, historyMax: R, weights, heads: H, layers, steps } = input
-  const norm = (x: Vector) => {
-    const mean = x.reduce((sum, y) => sum + y, 0) / D
-    const variance = x.reduce((sum, y) => sum + (y - mean) ** 2, 0) / D
-    return x.map((y) => (y - mean) / Math.sqrt(variance + 1e-5))
-  }
-  const interests = range(K).map((k) => {
-    const L = Math.max(1, steps.length)
-    const position = (l: number) => slice(weights['tower.position']!, (k * R + R - L + l) * D, D)
-    // An empty history: one step without an item, which no query may read.
-    let x =
-      steps.length === 0
-        ? [position(0)]
-        : steps.map(({ row }, l) => add(unit(slice(input.rows, row * D, D)), position(l)))
-    for (const n of range(layers)) {
-      const map = (y: Vector, name: string) => times(y, weights[`layer${n}.${name}`]!, k * D * D, D)
-      const bias = (name: string) => slice(weights[`layer${n}.${name}`]!, k * D, D)
-      const read = x.map(norm)
-      const [queries, keys, values] = ['query', 'key', 'value'].map((name) => read.map((y) => map(y, name)))
-      x = x.map((y, l) => {
-        const joined = range(H).flatMap((h) => {
-          const part = (z: Vector) => z.slice((h * D) / H, ((h + 1) * D) / H)
-          const shares = softmax(
-            range(l + 1).map(
-              (m) =>
-                dot(part(queries![l]!), part(keys![m]!)) / Math.sqrt(D / H) +
-                weights['tower.age']![(steps[m]?.ageGroup ?? 0) * layers * K * H + n * K * H + k * H + h]!
-            )
-          )
-          const none = new Array<number>(D / H).fill(0)
-          return steps.length === 0 ? none : weighted(shares, values!.slice(0, l + 1).map(part), D / H)
-        })
-        return add(y, map(joined, 'output'))
-      })
-      x = x.map((y) =>
-        add(
-          y,
-          add(
-            map(
-              add(map(norm(y), 'inner'), bias('innerBias')).map((z) => Math.max(0, z)),
-              'outer'
-            ),
-            bias('outerBias')
-          )
-        )
-      )
-    }
-    return unit(add(times(x.at(-1)!, weights['user.weight']!, k * D * D, D), slice(weights['user.bias']!, k * D, D)))
-  })
-  return { interests }
+  return { interests: [unit(mtmiTowers(input, input.heads).reduce(add))] }
 }

@@ -3,19 +3,16 @@
 import { z } from 'zod'
 import { count, real } from './settingTypes.ts'
 
-/** Those that make one vector of a history, whatever `interestCount` says. */
-const ofOneVector: readonly string[] = ['one-vector', 'transformer']
-
 export const modelSchema = z.strictObject({
   name: z
-    .enum(['mtmi', 'mind', 'comirec-dr', 'comirec-sa', 'one-vector', 'transformer', 'mtmi-transformer'])
+    .enum(['mtmi', 'mind', 'comirec-dr', 'comirec-sa', 'one-vector'])
     .default('mtmi')
     .describe(
-      'Architecture of the user model. one-vector: one self-attentive vector with as many weights as MTMI with K = `heads`; transformer: one causal transformer; mtmi-transformer: K independent ones'
+      'Architecture of the user model. one-vector: one self-attentive vector with as many weights as MTMI with K = `heads`'
     ),
   interestCount: count(1, 16)
     .default(4)
-    .describe('K: number of user towers and of vectors per user. Always 1 for one-vector and transformer'),
+    .describe('K: number of user towers and of vectors per user. Always 1 for one-vector'),
   dimensions: count(4, 512).default(64).describe('D: length of item and user vectors'),
   loss: z.enum(['softmax', 'triplet']).default('softmax'),
   readout: z
@@ -61,23 +58,10 @@ export const modelSchema = z.strictObject({
     .default(1)
     .describe('β of user representation repel, for readout idw. Below .1 the towers collapse into one'),
   repelMargin: real(0, 2).default(1).describe('m_r: distance from which towers are not repelled further'),
-  hardNegativesBeta: real(0, 16)
-    .default(0)
-    .describe(
-      'β of REMI: weight of a negative, e^(β·cosine/temperature), normalised to mean 1. 0: equal weights. For the softmax loss'
-    ),
-  routingRegularisation: real(0, 1e6)
-    .default(0)
-    .describe(
-      'λ of REMI: weight of the squared variance of each interest’s shares in the steps, summed over interests'
-    ),
   routingIterations: count(1, 10)
     .default(3)
     .describe('Iterations of dynamic routing (mind, comirec-dr); default as published'),
-  heads: count(1, 16)
-    .default(4)
-    .describe('Attention heads of one-vector and of each transformer, where they must divide `dimensions`'),
-  layers: count(1, 8).default(2).describe('Layers of each transformer'),
+  heads: count(1, 16).default(4).describe('Towers of one-vector, which are summed'),
   communication: z
     .enum(['none', 'mean'])
     .default('none')
@@ -111,28 +95,5 @@ export type ModelOptions = z.infer<typeof modelSchema>
 
 /** K: vectors per user. */
 export function interestCountOf({ name, interestCount }: Pick<ModelOptions, 'name' | 'interestCount'>): number {
-  return ofOneVector.includes(name) ? 1 : interestCount
-}
-
-/** What no single bound can say. */
-export function modelProblems(options: ModelOptions): string[] {
-  const { name, dimensions, heads, routingRegularisation, hardNegativesBeta, loss } = options
-  const problems: string[] = []
-  const isTransformer = name === 'transformer' || name === 'mtmi-transformer'
-  if (isTransformer && dimensions % heads !== 0) {
-    problems.push(
-      `model.heads (${heads}) must divide model.dimensions (${dimensions}): each head of a transformer reads a share of them`
-    )
-  }
-  if (isTransformer && routingRegularisation > 0) {
-    problems.push(
-      `model.routingRegularisation (${routingRegularisation}) must be 0 with model.name ${name}: a transformer has no one share for each step and interest`
-    )
-  }
-  if (hardNegativesBeta > 0 && loss !== 'softmax') {
-    problems.push(
-      `model.hardNegativesBeta (${hardNegativesBeta}) must be 0 with model.loss ${loss}: it weighs the negatives of the softmax`
-    )
-  }
-  return problems
+  return name === 'one-vector' ? 1 : interestCount
 }

@@ -3,7 +3,7 @@
 // B cases, K interests, D dimensions.
 
 import { ExactRanks } from '../../index/exactRanks.ts'
-import type { Encoder, EncoderItem } from '../../model/encoder.ts'
+import { type Encoder, type EncoderItem, effectiveInterests } from '../../model/encoder.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import { type Lists, listLength } from './offlineMetrics.ts'
 import type { OfflineCase } from './offlineSplit.ts'
@@ -12,6 +12,8 @@ interface EncoderLists {
   readonly lists: Lists
   /** Mean over cases and pairs of interests; null for a single interest, or no case. */
   readonly intraUserCosine: number | null
+  /** Mean of e^entropy of the strengths (`EncodedUsers`): 1 … K. */
+  readonly effectiveInterests: number
   /** Share of the known targets to which interest k is the nearest. [K] */
   readonly wins: readonly number[]
 }
@@ -37,9 +39,10 @@ export function encoderLists(
   const wins = new Float64Array(K)
   let cosines = 0
   let counted = 0
+  let effective = 0
   for (let from = 0; from < cases.length; from += chunkCases) {
     const chunk = cases.slice(from, from + chunkCases)
-    const { interests, known } = encoder.interests(chunk.map(({ history }) => history)) // [B, K, D]
+    const { interests, known, strengths } = encoder.interests(chunk.map(({ history }) => history)) // [B, K, D]
     for (const [b, one] of chunk.entries()) {
       const own = interests.subarray(b * K * D, (b + 1) * K * D)
       if (known[b] === 0) {
@@ -48,6 +51,7 @@ export function encoderLists(
       }
       lists.push(Array.from(top.list(own, listLength(one)), (row) => items[row]!.itemId))
       counted++
+      effective += effectiveInterests(strengths.subarray(b * K, (b + 1) * K))
       for (let k = 0; k < K; k++) for (let l = 0; l < k; l++) cosines += dot(own, k * D, own, l * D, D)
       for (const target of one.targets) {
         const row = rowOf.get(target)
@@ -59,6 +63,7 @@ export function encoderLists(
   return {
     lists,
     intraUserCosine: K < 2 || counted === 0 ? null : cosines / ((counted * K * (K - 1)) / 2),
+    effectiveInterests: effective / Math.max(1, counted),
     wins: Array.from(wins, (count) => (won === 0 ? 0 : count / won))
   }
 }

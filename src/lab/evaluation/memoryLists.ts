@@ -33,7 +33,7 @@ const recentMax = 20
 const nearestMax = 200
 
 /** S by item of a history, then by item that it makes likely. */
-type LabMemory = ReadonlyMap<ItemId, ReadonlyMap<ItemId, number>>
+export type LabMemory = ReadonlyMap<ItemId, ReadonlyMap<ItemId, number>>
 
 /** The memory of the training users, without forgetting. */
 export function labMemory(train: readonly UserSteps[], limits: Partial<MemoryLimits> = {}): LabMemory {
@@ -92,7 +92,7 @@ export class MemoryLists {
     this.#nearest.load(this.#vectors)
   }
 
-  /** λ and ρ with the best Recall@50 of these cases; λ 0 is among them. */
+  /** λ and ρ with the best Recall@50 of these cases; λ 0 is among them, and the first of equals counts. */
   choose(validation: readonly OfflineCase[]): MemoryChoice {
     if (validation.length === 0) return defaultChoice
     const scored = validation.map((one, b) => this.#candidates(one, b, validation))

@@ -78,6 +78,7 @@ export function coverage(lists: Lists, items: number): number {
   return items === 0 ? 0 : shown.size / items
 }
 
-function gain(rank: number): number {
+/** Of a hit at a rank, from 0. */
+export function gain(rank: number): number {
   return 1 / Math.log2(rank + 2)
 }

@@ -2,6 +2,7 @@
 
 import type { ColdPoint } from './coldStart.ts'
 import type { Finding } from './failureSignatures.ts'
+import type { InterestMeasures } from './interestMeasures.ts'
 import type { MemoryChoice } from './memoryLists.ts'
 import { metricNames, type OfflineMetrics } from './offlineMetrics.ts'
 import type { OfflineProtocol } from './offlineSplit.ts'
@@ -40,6 +41,7 @@ export interface WithMemory extends MemoryChoice {
   readonly withoutHistory: OfflineMetrics
   readonly coverage: number
   readonly byItemCount: readonly ColdPoint[]
+  readonly interests: InterestMeasures
 }
 
 interface OfflineDetails {
@@ -51,7 +53,11 @@ interface OfflineDetails {
   readonly curve: readonly EpochReport[]
   /** Share of the targets to which interest k is the nearest. [K] */
   readonly wins: readonly number[]
+  /** Mean over test users of e^entropy of the strengths of their interests: 1 … K; absent for simple methods. */
+  readonly effectiveInterests?: number
   readonly scoreSeconds: number
+  /** Without the memory. */
+  readonly interests: InterestMeasures
   /** Up to 1,000 test users with all but their last steps forgotten. */
   readonly byHistoryLength: readonly ColdPoint[]
   /** Targets by how often they were met in training. */

@@ -8,7 +8,8 @@ import { openStateFile, type StateKind, z } from '../../core/stateFile.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import { type LabConfig, trainingShape } from '../labOptions.ts'
 import { historyLengths, historyPoint, itemPoints, shortened } from './coldStart.ts'
-import type { MemoryLists } from './memoryLists.ts'
+import { type ItemGroups, interestMeasures, itemGroups } from './interestMeasures.ts'
+import { labMemory, type MemoryLists } from './memoryLists.ts'
 import type { OfflineData } from './offlineData.ts'
 import { coverage, listLength, offlineMetrics } from './offlineMetrics.ts'
 import type { OfflineResult, WithMemory } from './offlineResult.ts'
@@ -45,7 +46,7 @@ export interface OfflineRunOptions {
 }
 
 /** Increased when a change to this code makes earlier results incomparable. */
-const methodVersion = 3
+const methodVersion = 4
 
 /** Test users who are evaluated again with less of their history: enough for ± .013. */
 const shortenedUsersMax = 1000
@@ -76,16 +77,18 @@ export function runFolder({ config, data, model, protocol, seed }: OfflineRunOpt
 /** Of one budget: with a larger one the same run continues. */
 export function resultFile(options: OfflineRunOptions): string {
   const { epochsMax, patience } = options.config.evaluate
-  const what = options.judge === 'validation' ? 'validation' : options.config.evaluate.memory ? 'memory' : 'result'
+  const { judge = 'test', config } = options
+  const what = `${judge}${config.evaluate.memory ? '-memory' : ''}`
   return path.join(
     runFolder(options),
     isSimpleMethod(options.model) ? 'result.json' : `${what}-${epochsMax}-${patience}.json`
   )
 }
 
-/** Best Recall@50 on the validation users, within the epochs allowed. The test users are not used. */
+/** Best Recall@50 on the validation users, within the epochs allowed, with the memory unless it is off. The test users are not used. */
 export async function validate(options: OfflineRunOptions): Promise<number> {
-  const { details } = await runOffline({ ...options, judge: 'validation' })
+  const { details, withMemory } = await runOffline({ ...options, judge: 'validation' })
+  if (withMemory !== undefined) return withMemory.metrics['recall@50']
   return Math.max(0, ...details.curve.map(({ validationRecall }) => validationRecall ?? 0))
 }
 
@@ -121,9 +124,11 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
     interactions: users.reduce((sum, { steps }) => sum + steps.length, 0)
   }
   makeFolder(folder)
+  const memory = labMemory(split.train)
+  const groups = itemGroups(options.data.catalogue, memory)
   const found = isSimpleMethod(options.model)
     ? scoreSimple(options, split)
-    : await trainAndScore(options, split, folder, items)
+    : await trainAndScore({ ...options, memory }, split, folder, items)
   const { lists, listsOf, dispose, memory: _, ...measured } = found
   const few = split.test.slice(0, shortenedUsersMax)
   const counted = new Map<string, number>()
@@ -135,7 +140,7 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
     ...counts,
     metrics: metricsOnly(withHistory),
     withoutHistory: metricsOnly(without),
-    ...(found.memory === undefined ? {} : { withMemory: withMemory(found.memory, split, items.size, counted) }),
+    ...(found.memory === undefined ? {} : { withMemory: withMemory(found.memory, split, items.size, counted, groups) }),
     intraUserCosine: measured.intraUserCosine,
     coverage: coverage(lists, items.size),
     trainSeconds: measured.trainSeconds,
@@ -153,6 +158,7 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
         return historyPoint(length, cases, listsOf(cases))
       }),
       byItemCount: itemPoints(split.test, lists, (itemId) => counted.get(itemId) ?? 0),
+      interests: interestMeasures(split.test, lists, groups),
       backend: options.backend
     }
   }
@@ -166,7 +172,8 @@ function withMemory(
   lists: MemoryLists,
   { validation, test }: OfflineSplit,
   items: number,
-  counted: ReadonlyMap<ItemId, number>
+  counted: ReadonlyMap<ItemId, number>,
+  groups: ItemGroups
 ): WithMemory {
   const choice = lists.choose(validation)
   const found = lists.listsOf(test, choice)
@@ -175,7 +182,8 @@ function withMemory(
     metrics: metricsOnly(offlineMetrics(test, found)),
     withoutHistory: metricsOnly(offlineMetrics(test, found, true)),
     coverage: coverage(found, items),
-    byItemCount: itemPoints(test, found, (itemId) => counted.get(itemId) ?? 0)
+    byItemCount: itemPoints(test, found, (itemId) => counted.get(itemId) ?? 0),
+    interests: interestMeasures(test, found, groups)
   }
 }
 

@@ -16,7 +16,7 @@ import { CheckpointFiles } from '../../train/checkpoint/checkpointFiles.ts'
 import type { LabConfig } from '../labOptions.ts'
 import { encoderLists } from './encoderLists.ts'
 import { failureSignatures } from './failureSignatures.ts'
-import { labMemory, MemoryLists } from './memoryLists.ts'
+import { type LabMemory, MemoryLists } from './memoryLists.ts'
 import { listLength, offlineMetrics } from './offlineMetrics.ts'
 import type { EpochReport } from './offlineResult.ts'
 import type { OfflineRunOptions } from './offlineRun.ts'
@@ -51,9 +51,14 @@ const progressKind: StateKind<Progress> = {
 /** The run was interrupted; the same run resumes after its last epoch. */
 export class InterruptedRun extends Error {}
 
+interface TrainingOptions extends OfflineRunOptions {
+  /** Of the training users. */
+  readonly memory: LabMemory
+}
+
 /** @param among items that may be in lists */
 export async function trainAndScore(
-  options: OfflineRunOptions,
+  options: TrainingOptions,
   split: OfflineSplit,
   folder: string,
   among: ReadonlySet<ItemId>
@@ -70,7 +75,7 @@ export async function trainAndScore(
 }
 
 class OfflineTraining {
-  readonly #options: OfflineRunOptions
+  readonly #options: TrainingOptions
   readonly #split: OfflineSplit
   readonly #among: ReadonlySet<ItemId>
   readonly #trainer: OfflineTrainer
@@ -83,7 +88,7 @@ class OfflineTraining {
   readonly #trainingCases: readonly OfflineCase[]
   #progress: Progress = { curve: [], trainSeconds: 0, examples: 0, diverged: 0 }
 
-  constructor(options: OfflineRunOptions, split: OfflineSplit, folder: string, among: ReadonlySet<ItemId>) {
+  constructor(options: TrainingOptions, split: OfflineSplit, folder: string, among: ReadonlySet<ItemId>) {
     const { config, seed } = options
     const model = modelOptionsOf(config, options.model)
     this.#options = options
@@ -186,7 +191,7 @@ class OfflineTraining {
     const popularLists = validation.map((one) => popular(one.history, listLength(one)))
     const bestEpoch = kept?.step ?? trainer.epochs
     const { trainSeconds, examples, curve, diverged, stepBytes } = this.#progress
-    const { wins, intraUserCosine } = scored
+    const { wins, intraUserCosine, effectiveInterests } = scored
     const findings = failureSignatures({
       ...{ interestCount: wins.length, intraUserCosine, wins, diverged, stoppedEarly, curve, bestEpoch },
       popularRecall: recallOf(validation, popularLists)
@@ -200,16 +205,24 @@ class OfflineTraining {
       trainSeconds,
       examplesPerSecond: trainSeconds === 0 ? 0 : examples / trainSeconds,
       parameters: trainer.parameters,
-      details: { bestEpoch, curve, wins, scoreSeconds, ...(stepBytes === undefined ? {} : { stepBytes }), findings }
+      details: {
+        bestEpoch,
+        curve,
+        wins,
+        effectiveInterests,
+        scoreSeconds,
+        ...(stepBytes === undefined ? {} : { stepBytes }),
+        findings
+      }
     }
   }
 
   /** undefined: the result is without the memory. */
   #memoryLists(encoder: ReturnType<OfflineTrainer['publish']>): MemoryLists | undefined {
-    const { config, model, judge } = this.#options
-    if (!config.evaluate.memory || judge === 'validation') return undefined
+    const { config, model } = this.#options
+    if (!config.evaluate.memory) return undefined
     const scoring = interestScoreOf(modelOptionsOf(config, model))
-    return new MemoryLists(encoder, this.#trainer.candidates(this.#among), labMemory(this.#split.train), scoring)
+    return new MemoryLists(encoder, this.#trainer.candidates(this.#among), this.#options.memory, scoring)
   }
 }
 

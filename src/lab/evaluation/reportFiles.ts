@@ -3,8 +3,11 @@
 import os from 'node:os'
 import path from 'node:path'
 import { makeFolder, writeFileAtomically } from '../../core/files.ts'
+import type { RunDirectory } from '../../core/runDirectory.ts'
 import { version } from '../../core/version.ts'
+import { runSections } from './evaluationReport.ts'
 import { htmlPage, markdownTable, type PageSection } from './htmlPage.ts'
+import type { RunReport } from './textReport.ts'
 
 export interface Report {
   readonly title: string
@@ -36,8 +39,15 @@ export function writeReport(
   return file('html')
 }
 
-export function describeMachine(backend: string): string {
+function describeMachine(backend: string): string {
   const processors = os.cpus()
   const memory = Math.round(os.totalmem() / 2 ** 30)
   return `${processors.length} × ${processors[0]?.model.trim() ?? 'unknown processor'}, ${memory} GiB, Node ${process.versions.node}, ${backend}, mtmi ${version}`
+}
+
+/** The report of a run as a page, beside its JSON. */
+export function writeRunPage(run: RunDirectory, report: RunReport): void {
+  const machine = describeMachine(report.backend ?? 'no engine')
+  const page = htmlPage('What was learned', `From ${report.source}.`, runSections(report), machine)
+  writeFileAtomically(run.path('report.html'), page)
 }

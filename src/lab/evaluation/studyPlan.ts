@@ -71,12 +71,9 @@ export function studyCells(study: Study, options: StudyOptions): StudyCell[] {
         mtmi('score of an item', 'by the nearest interest', { score: 'nearest' }),
         mtmi('inverse distance weights (form)', 'triplet', { loss: 'triplet' }),
         mtmi('what keeps towers apart', 'nothing', { repelBeta: 0 }),
-        // 100 as in REMI's code. With 1 nothing changed to four digits: a squared variance of shares is at most 1/16.
-        mtmi('what keeps towers apart', 'routing regularisation, λ 100', { repelBeta: 0, routingRegularisation: 100 }),
         model('side features of an item', 'always in full', { evaluate: { featuresHalveAt: 0 } }),
         ...[256, 1024].map((negatives) => model('negatives', `${negatives}`, { evaluate: { negatives } })),
         mtmi('negatives', 'no logQ correction', { logQ: false }),
-        mtmi('negatives', 'hard ones weigh more (REMI)', { hardNegativesBeta: 1 }),
         ...[0.05, 0.1, 0.2].map((temperature) => model('temperature', `${temperature}`, { evaluate: { temperature } })),
         ...[256, 4096].map((batchSize) => model('batch size', `${batchSize}`, { evaluate: { batchSize } }))
       ])

@@ -3,6 +3,7 @@
 import { type Finding, nothingFound } from './failureSignatures.ts'
 import { number, ratio } from './figures.ts'
 import type { PageSection, PageTable } from './htmlPage.ts'
+import type { InterestMeasures } from './interestMeasures.ts'
 import type { OfflineResult } from './offlineResult.ts'
 import { barChart, heatMap, lineChart } from './plots.ts'
 import { pairedDifference, spread } from './spread.ts'
@@ -32,7 +33,8 @@ export function studySections(study: Study, runs: readonly StudyRun[]): PageSect
       plots: plotsOf(study, own),
       table: tableOf(study, own)
     }
-    return study === 'coldstart' ? [section, ...coldSections(data, own)] : [section]
+    const more = study === 'coldstart' ? coldSections(data, own) : [interestSection(data, own)]
+    return [section, ...more]
   })
   return [...sections, ...findings(study, runs)]
 }
@@ -64,6 +66,8 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
     'Recall@50',
     'HR@50',
     'R@50 without history',
+    'R@20 with memory',
+    'R@50 with memory',
     'cosine',
     'coverage',
     'epochs',
@@ -74,7 +78,7 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
   return {
     heads: [
       ...heads,
-      ...(ours === undefined ? [] : ['mtmi is, on Recall@50']),
+      ...(ours === undefined ? [] : ['mtmi is, on Recall@50', 'mtmi with the memory is']),
       ...(isHeld ? ['Recall@50 against'] : []),
       ...(study === 'cost' ? ['ms to learn 1,000', 'ms a list', 'MiB a step'] : [])
     ],
@@ -89,6 +93,9 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
         recall(row, 'recall@50'),
         recall(row, 'hitRate@50'),
         withSpread(mean(row, ({ withoutHistory }) => withoutHistory['recall@50'])),
+        ...(['recall@20', 'recall@50'] as const).map((name) =>
+          hasMemory(row) ? withSpread(mean(row, ({ withMemory }) => withMemory!.metrics[name])) : '–'
+        ),
         cosine
           ? withSpread(
               mean(row, ({ intraUserCosine }) => intraUserCosine ?? 0),
@@ -100,11 +107,59 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
         learned ? number(mean(row, ({ trainSeconds }) => trainSeconds).mean) : '–',
         learned ? number(mean(row, ({ examplesPerSecond }) => examplesPerSecond).mean) : '–',
         learned ? number(row.results[0]!.parameters) : '–',
-        ...(ours === undefined ? [] : [row === ours ? '' : verdict(ours, row)]),
+        ...(ours === undefined || row === ours
+          ? ours === undefined
+            ? []
+            : ['', '']
+          : [verdict(ours, row), hasMemory(ours) ? verdict(ours, row, 'memory') : '–']),
         ...(isHeld ? [heldAgainst(row, rows)] : []),
         ...(study === 'cost' ? costsOf(row) : [])
       ]
     })
+  }
+}
+
+function hasMemory({ results }: Row): boolean {
+  return results.every(({ withMemory }) => withMemory !== undefined)
+}
+
+/** What several interests are for, with and without the memory. */
+function interestSection(data: string, rows: readonly Row[]): PageSection {
+  const heads = [
+    '',
+    'win ≥ 10% of the targets',
+    'effective',
+    'R@50, mixed users',
+    'others',
+    'rare targets found',
+    'groups found',
+    'α-NDCG@20'
+  ]
+  const cells = (name: string, { results }: Row, of: (result: OfflineResult) => InterestMeasures) => {
+    const mean = (value: (measures: InterestMeasures) => number) =>
+      withSpread(spread(results.map((one) => value(of(one)))))
+    const { wins } = results[0]!.details
+    const winners = spread(results.map(({ details }) => details.wins.filter((share) => share >= 0.1).length)).mean
+    const effective = spread(results.map(({ details }) => details.effectiveInterests ?? 1)).mean
+    return [
+      name,
+      wins.length < 2 ? '–' : `${winners.toFixed(1)} of ${wins.length}`,
+      wins.length < 2 ? '–' : effective.toFixed(2),
+      ...[mean((x) => x.mixedRecall), mean((x) => x.otherRecall), mean((x) => x.rareFound)],
+      ...[mean((x) => x.groupsFound), mean((x) => x.alphaNdcg)]
+    ]
+  }
+  const { mixedUsers, rareTargets } = rows[0]!.results[0]!.details.interests
+  return {
+    title: `${data}: what interests are for`,
+    text: `Mixed users have less than half of their history in one group of items, ${number(mixedUsers)} of the first seed's test users; rare targets are outside the main group of their user (${number(rareTargets)}). Groups are a field of the catalogue, or clusters of co-occurrence.`,
+    table: {
+      heads,
+      rows: rows.flatMap((row) => [
+        cells(row.cell.name, row, ({ details }) => details.interests),
+        ...(hasMemory(row) ? [cells(`${row.cell.name}, memory`, row, ({ withMemory }) => withMemory!.interests)] : [])
+      ])
+    }
   }
 }
 
@@ -141,11 +196,13 @@ function heldAgainst(row: Row, rows: readonly Row[]): string {
   return other === undefined ? '' : `${other.cell.name}: ${verdict(row, other)}`
 }
 
-/** By seeds that both have. */
-function verdict(ours: Row, theirs: Row): string {
+/** By seeds that both have. @param how `memory`: ours with the memory, theirs with it where it has one */
+function verdict(ours: Row, theirs: Row, how: 'alone' | 'memory' = 'alone'): string {
+  const recall = ({ metrics, withMemory }: OfflineResult) =>
+    (how === 'memory' ? (withMemory?.metrics ?? metrics) : metrics)['recall@50']
   const pairs = ours.results.flatMap((a) => {
     const b = theirs.results.find(({ seed }) => seed === a.seed)
-    return b === undefined ? [] : [[a.metrics['recall@50'], b.metrics['recall@50']] as const]
+    return b === undefined ? [] : [[recall(a), recall(b)] as const]
   })
   if (pairs.length === 0) return '–'
   const {

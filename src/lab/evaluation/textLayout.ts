@@ -1,5 +1,7 @@
 // Lines, numbers and bars of a report in plain text.
 
+import { number, ratio } from './figures.ts'
+
 export const widthMax = 92
 
 /** Indented by two, and by six from the second line on; broken at commas and index versions. */
@@ -15,8 +17,8 @@ export function wrapped(text: string): string[] {
   return [...lines, line]
 }
 
-export function row(name: string, hitRate: number, ndcg: number, ratio: string): string {
-  return `  ${name.padEnd(24)}${decimal(hitRate).padStart(12)}${decimal(ndcg).padStart(9)}${ratio.padStart(17)}`.trimEnd()
+export function row(name: string, hitRate: number, ndcg: number, comparison: string): string {
+  return `  ${name.padEnd(24)}${ratio(hitRate).padStart(12)}${ratio(ndcg).padStart(9)}${comparison.padStart(17)}`.trimEnd()
 }
 
 export function times(model: number, other: number): string {
@@ -53,24 +55,8 @@ export function clip(text: string, lengthMax: number): string {
   return points.length <= lengthMax ? text : `${points.slice(0, lengthMax - 1).join('')}…`
 }
 
-export function whole(value: number): string {
-  return Math.round(value)
-    .toString()
-    .replace(/\B(?=(\d{3})+$)/g, ',')
-}
-
 export function count(value: number, noun: string): string {
-  return `${whole(value)} ${noun}${Math.round(value) === 1 ? '' : 's'}`
-}
-
-/** `.412` */
-export function decimal(value: number): string {
-  return value.toFixed(3).replace(/^(-?)0\./, '$1.')
-}
-
-/** `.41` */
-export function short(value: number): string {
-  return value.toFixed(2).replace(/^(-?)0\./, '$1.')
+  return `${number(value)} ${noun}${Math.round(value) === 1 ? '' : 's'}`
 }
 
 export function percent(share: number): string {

@@ -5,23 +5,10 @@ import { type StateKind, z } from '../../core/stateFile.ts'
 import type { Detection } from '../../monitor/drift/detection.ts'
 import type { ProgressiveMethod, ProgressiveReport } from '../../train/progressive/progressive.ts'
 import { type AccountedRun, accountLines, lossLines } from './accountReport.ts'
+import { number, ratio } from './figures.ts'
 import type { InterestsFound } from './interestsFound.ts'
 import { recovery } from './recovery.ts'
-import {
-  bar,
-  clip,
-  count,
-  decimal,
-  duration,
-  percent,
-  row,
-  short,
-  times,
-  whole,
-  widthMax,
-  wrap,
-  wrapped
-} from './textLayout.ts'
+import { bar, clip, count, duration, percent, row, times, widthMax, wrap, wrapped } from './textLayout.ts'
 
 export const runReport: StateKind<RunReport> = {
   file: 'report.json',
@@ -114,15 +101,15 @@ export function textReport(report: RunReport): string {
 
 function headline(report: RunReport): string[] {
   const { interactions, interactionsThisTime: now, seconds } = report
-  const timing = `in ${seconds.toFixed(1)} s, ${whole(seconds > 0 ? now / seconds : 0)} events/s`
+  const timing = `in ${seconds.toFixed(1)} s, ${number(seconds > 0 ? now / seconds : 0)} events/s`
   const read =
     now === 0
       ? ', all read by earlier runs'
       : now === interactions
         ? ` ${timing}`
-        : `, ${whole(now)} of them new, read ${timing}`
+        : `, ${number(now)} of them new, read ${timing}`
   const rate =
-    report.examplesPerSecond === undefined ? '' : `, ${whole(report.examplesPerSecond)} a second while training`
+    report.examplesPerSecond === undefined ? '' : `, ${number(report.examplesPerSecond)} a second while training`
   const lines = [
     `MTMI Stream: ${report.source}`,
     `  ${count(interactions, 'event')}${interactions === 0 ? '' : read}`,
@@ -151,8 +138,8 @@ function learning(report: RunReport): string[] {
   if (progressive.targets <= report.untrainedTargets) {
     return [
       'Does it learn?',
-      `  Too few events to tell: ${progressive.targets === 1 ? 'the only target was' : `all ${whole(progressive.targets)} targets were`} ranked before the first training step.`,
-      `  A step takes up to ${whole(report.batchSize)} examples (train.batchSize).`
+      `  Too few events to tell: ${progressive.targets === 1 ? 'the only target was' : `all ${number(progressive.targets)} targets were`} ranked before the first training step.`,
+      `  A step takes up to ${number(report.batchSize)} examples (train.batchSize).`
     ]
   }
   const lines = [
@@ -160,7 +147,7 @@ function learning(report: RunReport): string[] {
     `  ${count(progressive.targets, 'target')}, each ranked among all items before it was learned, history left out.`,
     ...(report.untrainedTargets > 0
       ? [
-          `  ${whole(report.untrainedTargets)} of them ${report.untrainedTargets === 1 ? 'was' : 'were'} ranked before the first training step.`
+          `  ${number(report.untrainedTargets)} of them ${report.untrainedTargets === 1 ? 'was' : 'were'} ranked before the first training step.`
         ]
       : []),
     ...(progressive.evaluatedShare < 0.9995
@@ -193,13 +180,13 @@ function learning(report: RunReport): string[] {
   const driftIndex = report.driftMs === undefined ? -1 : curve.findIndex((point) => point.timeMs > report.driftMs!)
   lines.push(
     '',
-    `  hit rate@20 over the stream, bars from 0 to ${decimal(highest)}${driftIndex > 0 ? ', │ marks the drift' : ''}`
+    `  hit rate@20 over the stream, bars from 0 to ${ratio(highest)}${driftIndex > 0 ? ', │ marks the drift' : ''}`
   )
   for (const method of methods) {
     const bars = curve.map((point) => bar(point.metrics[method]['hitRate@20'], highest))
     if (driftIndex > 0) bars.splice(driftIndex, 0, '│')
     lines.push(
-      `  ${methodNames[method].padEnd(19)} ${bars.join('')} ${decimal(curve.at(-1)!.metrics[method]['hitRate@20'])}`
+      `  ${methodNames[method].padEnd(19)} ${bars.join('')} ${ratio(curve.at(-1)!.metrics[method]['hitRate@20'])}`
     )
   }
   lines.push(...drifted(progressive, report.driftMs))
@@ -219,20 +206,20 @@ function drifted(progressive: ProgressiveReport, driftMs: number | undefined): s
   )
   if (told === undefined) return []
   if (!told.fell) {
-    const levels = `${short(told.before)} before, no less than ${short(told.lowest)} after.`
+    const levels = `${ratio(told.before, 2)} before, no less than ${ratio(told.lowest, 2)} after.`
     if (progressive.evaluatedShare >= 1) return [`  At the drift it held its level: ${levels}`]
     // Of the whole stream's targets a bar has one share in as many as there are bars.
-    const error = short(progressive.standardError * Math.sqrt(curve.length))
+    const error = ratio(progressive.standardError * Math.sqrt(curve.length), 2)
     return [`  At the drift no bar falls beyond the sample's error (± ${error} a bar): ${levels}`]
   }
-  const fell = `  It fell from ${short(told.before)} to ${short(told.lowest)} at the drift`
+  const fell = `  It fell from ${ratio(told.before, 2)} to ${ratio(told.lowest, 2)} at the drift`
   if (told.recoveredAt === undefined || told.recoveredValue === undefined) {
     return [
-      `${fell} and has not come back to ${short(0.95 * told.before)} yet; it ends at ${short(curve.at(-1)!.metrics.model['hitRate@20'])}.`
+      `${fell} and has not come back to ${ratio(0.95 * told.before, 2)} yet; it ends at ${ratio(curve.at(-1)!.metrics.model['hitRate@20'], 2)}.`
     ]
   }
   return [
-    `${fell}, and was back at ${short(told.recoveredValue)} after ${whole(Math.round((told.recoveredAt - driftAt) / 100) * 100)} events.`
+    `${fell}, and was back at ${ratio(told.recoveredValue, 2)} after ${number(Math.round((told.recoveredAt - driftAt) / 100) * 100)} events.`
   ]
 }
 
@@ -259,7 +246,7 @@ function noticed({ curve }: ProgressiveReport, { driftMs, detections }: RunRepor
   }
   const after = [...first]
     .slice(0, 3)
-    .map(([signal, clicks]) => `${signalNames[signal]} ${whole(Math.round(clicks / 100) * 100)} clicks`)
+    .map(([signal, clicks]) => `${signalNames[signal]} ${number(Math.round(clicks / 100) * 100)} clicks`)
   const alarms = early === 0 ? 'no alarm before it' : `${count(early, 'alarm')} before it`
   return [
     after.length === 0
@@ -294,7 +281,7 @@ function interests(report: RunReport): string[] {
           ? 'they are close to each other'
           : 'they differ'
     lines.push(
-      `  Two of ${whose} have a cosine of ${short(report.intraUserCosine)} on average (1: the same): ${verdict}.`
+      `  Two of ${whose} have a cosine of ${ratio(report.intraUserCosine, 2)} on average (1: the same): ${verdict}.`
     )
   }
   const found = report.interestsFound
@@ -338,7 +325,7 @@ function sample(report: RunReport): string[] {
   if (user.recommendations.length === 0) return [...lines, '  Nothing yet.']
   const byInterest = new Map<number, string[]>()
   user.recommendations.forEach(({ title, score, interest, about }, rank) => {
-    const entry = `${String(rank + 1).padStart(2)}. ${short(score)}  ${about ? `${clip(title, 40).padEnd(40)}  ${about}` : title}`
+    const entry = `${String(rank + 1).padStart(2)}. ${ratio(score, 2)}  ${about ? `${clip(title, 40).padEnd(40)}  ${about}` : title}`
     byInterest.set(interest, [...(byInterest.get(interest) ?? []), entry])
   })
   for (const [interest, entries] of byInterest) {

@@ -21,15 +21,13 @@ const lengthFloorSquared = 1e-9
  * @param votes ê: what step l says interest k should be. [B, K, L, D], or [B, 1, L, D] where it says the same to all
  * @param logits b at first. [1, K, L]
  * @param blocked [B, L, 1]
- * @param differentiable whether a gradient flows through the routing too; the values are the same
  * @returns c of the last iteration. [B, K, L]
  */
 export function routeVotes(
   votes: tf.Tensor4D,
   logits: tf.Tensor3D,
   blocked: tf.Tensor3D,
-  iterations: number,
-  differentiable: boolean
+  iterations: number
 ): tf.Tensor3D {
   const route = (votes: tf.Tensor4D, first: tf.Tensor3D) => {
     const real = tf.transpose(tf.cast(tf.greaterEqual(blocked, 0), 'float32'), [0, 2, 1]) //                      [B, 1, L]
@@ -41,7 +39,7 @@ export function routeVotes(
     }
     return coupling
   }
-  return differentiable ? route(votes, logits) : stopGradient([votes, logits], route)
+  return stopGradient([votes, logits], route)
 }
 
 /** z_k = Σ_l c(k, l) ê(k, l). @param coupling [B, K, L] @param votes [B, K or 1, L, D] @returns [B, K, D] */

@@ -22,7 +22,7 @@ export function comirecDr(
   const shapes: WeightShapes<DrWeight> = {
     'routing.maps': [R, D, K * D] // row R − 1 is of the newest step
   }
-  const { routingIterations, routingRegularisation } = options
+  const { routingIterations } = options
   return {
     architecture: { routingIterations },
     readout: 'hard',
@@ -36,7 +36,7 @@ export function comirecDr(
       })
     }),
     interests: (weights, rows, history) =>
-      interests(weights as WeightTensors<DrWeight>, rows, history, K, routingIterations, routingRegularisation > 0)
+      interests(weights as WeightTensors<DrWeight>, rows, history, K, routingIterations)
   }
 }
 
@@ -51,8 +51,7 @@ function interests(
   rows: tf.Tensor2D,
   history: HistoryTensors,
   K: number,
-  iterations: number,
-  differentiable: boolean
+  iterations: number
 ): UserVectors {
   const { size: B, length: L } = history
   const [R, D] = weights['routing.maps'].shape as [number, number]
@@ -60,6 +59,6 @@ function interests(
   const steps = tf.transpose(tf.reshape(gatherRows(rows, history.steps), [B, L, D]), [1, 0, 2]) //                [L, B, D]
   const each = tf.reshape(tf.matMul(steps, maps), [L, B, K, D]) //                                                [L, B, K, D]
   const votes = tf.transpose(each, [1, 2, 0, 3]) as tf.Tensor4D //                                                [B, K, L, D]
-  const routing = routeVotes(votes, tf.zeros([1, K, L]), history.blocked, iterations, differentiable) //          [B, K, L]
-  return { interests: unit(tf.transpose(combine(routing, votes), [1, 0, 2])), routing } //                        [K, B, D]
+  const routing = routeVotes(votes, tf.zeros([1, K, L]), history.blocked, iterations) //          [B, K, L]
+  return { interests: unit(tf.transpose(combine(routing, votes), [1, 0, 2])) } //                        [K, B, D]
 }

@@ -3,10 +3,6 @@
 //
 // B users, L history positions, K interests, D dimensions, U item rows, R positions, A = 4D hidden units.
 // Source: Cen et al., KDD 2020 (arXiv 2005.09347).
-//
-// Its controllable diversity at serving needs nothing of the model but its interests: a list is chosen greedily from
-// the K lists merged by best score, by score + λ · (how many of those chosen already have another category), so it
-// needs a category for each item and λ.
 
 import * as tf from '@tensorflow/tfjs-core'
 import type { HistoryTensors } from '../../model/historyTensors.ts'
@@ -58,5 +54,5 @@ function interests(weights: WeightTensors<SaWeight>, rows: tf.Tensor2D, history:
   const real = tf.transpose(tf.cast(tf.greaterEqual(history.blocked, 0), 'float32'), [0, 2, 1]) //                [B, 1, L]
   const routing = tf.mul(tf.softmax(tf.transpose(logits, [0, 2, 1])), real) as tf.Tensor3D //                     [B, K, L]
   const pooled = tf.matMul(routing, tf.reshape(gatherRows(rows, history.steps), [B, L, D])) //                    [B, K, D]
-  return { interests: unit(tf.transpose(pooled, [1, 0, 2])) as tf.Tensor3D, routing } //                                         [K, B, D]
+  return { interests: unit(tf.transpose(pooled, [1, 0, 2])) as tf.Tensor3D } //                                    [K, B, D]
 }

@@ -10,7 +10,6 @@ import { comirecSa } from './comirecSa.ts'
 import { type ComparedModel, withLoss } from './comparisonLoss.ts'
 import { mind } from './mind.ts'
 import { mtmiVariant, oneVector } from './mtmiVariants.ts'
-import { transformer } from './transformer.ts'
 
 /** Every user model by the name that `model.name` gives it, MTMI first. */
 export const comparedModels: Readonly<
@@ -20,9 +19,7 @@ export const comparedModels: Readonly<
   mind,
   'comirec-dr': comirecDr,
   'comirec-sa': comirecSa,
-  'one-vector': oneVector,
-  transformer,
-  'mtmi-transformer': transformer
+  'one-vector': oneVector
 }
 
 addLabModels((shape, options) => withLoss(comparedModels[options.name](shape, options), options))

@@ -24,7 +24,7 @@ export function mind(
     'routing.map': [D, D],
     'routing.logits': [R, K] // row R − 1 is the newest step
   }
-  const { routingIterations, routingRegularisation } = options
+  const { routingIterations } = options
   return {
     architecture: { routingIterations },
     readout: 'label-aware',
@@ -36,7 +36,7 @@ export function mind(
       'routing.logits': filled(shapes['routing.logits'], () => rng.normal())
     }),
     interests: (weights, rows, history) =>
-      interests(weights as WeightTensors<MindWeight>, rows, history, routingIterations, routingRegularisation > 0)
+      interests(weights as WeightTensors<MindWeight>, rows, history, routingIterations)
   }
 }
 
@@ -50,8 +50,7 @@ function interests(
   weights: WeightTensors<MindWeight>,
   rows: tf.Tensor2D,
   history: HistoryTensors,
-  iterations: number,
-  differentiable: boolean
+  iterations: number
 ): UserVectors {
   const { size: B, length: L } = history
   const [R, K] = weights['routing.logits'].shape as [number, number]
@@ -61,6 +60,6 @@ function interests(
   const logits = stopGradient([weights['routing.logits']], (all) =>
     tf.expandDims(tf.transpose(tf.slice(all, [R - L, 0], [L, K])), 0)
   ) as tf.Tensor3D //                                                                                             [1, K, L]
-  const routing = routeVotes(votes, logits, history.blocked, iterations, differentiable) //                       [B, K, L]
-  return { interests: unit(tf.transpose(combine(routing, votes), [1, 0, 2])), routing } //                        [K, B, D]
+  const routing = routeVotes(votes, logits, history.blocked, iterations) //                       [B, K, L]
+  return { interests: unit(tf.transpose(combine(routing, votes), [1, 0, 2])) } //                        [K, B, D]
 }

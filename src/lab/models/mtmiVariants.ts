@@ -5,15 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../../core/config/modelOptions.ts'
 import type { HistoryTensors } from '../../model/historyTensors.ts'
-import {
-  attentionScores,
-  type MtmiWeights,
-  mtmiInitialWeights,
-  mtmiShapes,
-  pool,
-  project,
-  routingOf
-} from '../../model/mtmi.ts'
+import { attentionScores, type MtmiWeights, mtmiInitialWeights, mtmiShapes, pool, project } from '../../model/mtmi.ts'
 import { gatherRows, unit } from '../../model/tensorOps.ts'
 import type { ModelShape } from '../../model/userModel.ts'
 import { filled, type WeightShapes, type WeightTensors } from '../../model/weights.ts'
@@ -65,11 +57,11 @@ function variantOf(shape: ModelShape, { summed, communicates, readsTime }: Varia
     interests: (given, rows, history, scores) => {
       const weights = given as MtmiWeights & WeightTensors
       const terms = readsTime ? timeTerms(weights, history) : []
-      const { pooled, attention } = pool(weights, rows, history, scores, terms)
+      const pooled = pool(weights, rows, history, scores, terms)
       const own = project(weights, pooled) //                                                                   [K, B, D]
       const projected = communicates ? tf.add(own, tf.matMul(meanOfOthers(pooled), weights['user.exchange']!)) : own // [K, B, D]
       const interests = unit(summed ? tf.sum(projected, 0, true) : projected) as tf.Tensor3D //                 [K or 1, B, D]
-      return { interests, ...routingOf(attention, history) }
+      return { interests }
     },
     rowScores: (weights, rows) => attentionScores(weights as MtmiWeights, rows),
     rowScoreCount: K,

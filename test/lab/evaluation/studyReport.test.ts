@@ -44,6 +44,10 @@ function result(model: string, seed: number, recall: number): OfflineResult {
       findings: [],
       byHistoryLength: [{ count: 1, name: '1', asked: 1, 'recall@50': recall }],
       byItemCount: [{ count: 0, name: '0', asked: 0, 'recall@50': null }],
+      interests: {
+        ...{ mixedUsers: 1, mixedRecall: recall, otherRecall: recall, rareTargets: 2, rareFound: 0.5 },
+        ...{ groupsFound: 0.5, alphaNdcg: 0.5 }
+      },
       stepBytes: 2 ** 20,
       backend: 'none'
     }
@@ -74,8 +78,41 @@ test('compare: mtmi is ahead by the paired differences of the seeds that both ha
   const [section] = studySections('compare', runs)
   const { heads, rows } = section!.table!
   assert.deepEqual(rows[0]!.slice(0, 3), ['mtmi', '1 2 3', '.600 ± .100'])
-  assert.equal(rows[1]!.at(-1), 'ahead (+.200, standard error .058, 3 seeds)')
+  assert.deepEqual(rows[1]!.slice(-2), ['ahead (+.200, standard error .058, 3 seeds)', '–'])
   for (const row of rows) assert.equal(row.length, heads.length)
+})
+
+test('compare: with the memory, ours and theirs are compared with it, a method without one as it is', () => {
+  const cells = studyCells('compare', { models: ['mtmi', 'mind'], simple: ['most-popular'] })
+  const withMemory = (one: OfflineResult, recall: number): OfflineResult => ({
+    ...one,
+    withMemory: {
+      ...{ weight: 5, decay: 0.8, metrics: metrics(recall), withoutHistory: metrics(recall), coverage: 0.5 },
+      ...{ byItemCount: [], interests: { ...one.details.interests, rareFound: 0.25 } }
+    }
+  })
+  const [section, interests] = studySections('compare', [
+    { cell: cells[0]!, result: withMemory(result('mtmi', 1, 0.5), 0.6) },
+    { cell: cells[1]!, result: withMemory(result('mind', 1, 0.5), 0.4) },
+    { cell: cells[2]!, result: { ...result('most-popular', 1, 0.1), parameters: 0 } }
+  ])
+  const { heads, rows } = section!.table!
+  const at = (head: string) => rows.map((row) => row[heads.indexOf(head)])
+  assert.deepEqual(at('R@50 with memory'), ['.600', '.400', '–'])
+  assert.deepEqual(at('mtmi is, on Recall@50'), ['', '+.000 (one seed)', '+.400 (one seed)'])
+  assert.deepEqual(at('mtmi with the memory is'), ['', '+.200 (one seed)', '+.500 (one seed)'])
+  const table = interests!.table!
+  assert.deepEqual(
+    table.rows.map((row) => [row[0], row[table.heads.indexOf('rare targets found')]]),
+    [
+      ['mtmi', '.500'],
+      ['mtmi, memory', '.250'],
+      ['mind', '.500'],
+      ['mind, memory', '.250'],
+      ['most-popular', '.500']
+    ]
+  )
+  for (const row of table.rows) assert.equal(row.length, table.heads.length)
 })
 
 test('cost: times and memory of each K, as a table and as lines', () => {

@@ -45,8 +45,7 @@ const close = (a: Float32Array, b: Float32Array, what: string) => {
 for (const settings of [
   { loss: 'softmax' },
   { loss: 'triplet' },
-  { routingRegularisation: 0.1 },
-  { readout: 'hard', hardNegativesBeta: 0.5 },
+  { readout: 'hard' },
   { communication: 'mean', context: 'time' },
   { name: 'one-vector' },
   { name: 'comirec-sa' }
@@ -88,11 +87,8 @@ for (const settings of [
       const batch = assembleWindows(assembler, windowsOf(rng, 6, targetsMax), new Map())
       const inputs = new ItemInputs(items, features, model).gather(batch.items, batch.features)
       const tensors = tf.memory().numTensors
-      // A model that cannot read windows, or whose regulariser needs each history's own steps, is given no window.
-      assert.equal(
-        model.user.readsWindows,
-        !('routingRegularisation' in settings || ('name' in settings && settings.name === 'comirec-sa'))
-      )
+      // A model that cannot read windows is given none.
+      assert.equal(model.user.readsWindows, !('name' in settings && settings.name === 'comirec-sa'))
       const together = stepGradients(
         model.user.readsWindows ? batch : unrolled(batch, historyMax),
         inputs,

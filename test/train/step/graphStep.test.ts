@@ -164,9 +164,7 @@ test('options that the graph does not compute are left to the other way', () => 
   for (const settings of [
     { loss: 'triplet' },
     { readout: 'hard' },
-    { hardNegativesBeta: 1 },
     { idwStopGradient: false },
-    { routingRegularisation: 1 },
     { communication: 'mean' },
     { context: 'time' },
     { name: 'mind' }
