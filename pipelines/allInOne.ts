@@ -109,8 +109,7 @@ export class WholePipeline {
       catalogue: catalogue.catalogue
     })
     this.recommender = new Recommender({
-      ...{ index, clock, options: config.recommend, scoring: interestScoreOf(config.model) },
-      onList: (items) => this.drift.noteRecommended(items.map(({ itemId }) => itemId))
+      ...{ index, clock, options: config.recommend, scoring: interestScoreOf(config.model) }
     })
     const disk = sequenceDisk(run, config, places?.sequence ?? 'sequences')
     this.#sequence = new SequenceStage({
@@ -171,10 +170,7 @@ export class WholePipeline {
     tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, () =>
       this.#measureProgress()
     )
-    const watched = watchIndex(this.index, { tasks, metrics: this.metrics }, ({ items }) =>
-      this.drift.measureRecommended(items)
-    )
-    this.#live = watched.live
+    this.#live = watchIndex(this.index, { tasks, metrics: this.metrics }).live
   }
 
   get backend(): ModelThread['backend'] {

@@ -37,10 +37,12 @@ function openRegistry(config: Config, run: RunDirectory): SchemaRegistry {
   return config.registry.url === '' ? new LocalRegistry(run.path('schemas')) : openHttpRegistry(config)
 }
 
-export function openHttpRegistry(config: Config): HttpRegistry {
+/** @param retryMaxMs how long a registry that does not answer is waited for, where that is not as for a stage */
+export function openHttpRegistry(config: Config, retryMaxMs?: number): HttpRegistry {
   const onProblem = (problem: string) => note(`warning: ${problem}`)
   // A seed for each process: processes that lose the registry together do not retry together.
-  return new HttpRegistry(config.registry, { clock: systemClock, rng: new Rng(process.pid), onProblem })
+  const waits = retryMaxMs === undefined ? {} : { retryMaxMs }
+  return new HttpRegistry(config.registry, { clock: systemClock, rng: new Rng(process.pid), onProblem, ...waits })
 }
 
 /**
@@ -135,15 +137,13 @@ export function sequenceDisk(run: RunDirectory, { log }: Pick<Config, 'log'>, pl
 /** Reads once a second what is served, for readiness and metrics. */
 export function watchIndex(
   index: Pick<VectorIndex, 'live'>,
-  { tasks, metrics }: { readonly tasks: BackgroundTasks<TaskName>; readonly metrics: Metrics },
-  onLive: (live: IndexState) => void = () => {}
+  { tasks, metrics }: { readonly tasks: BackgroundTasks<TaskName>; readonly metrics: Metrics }
 ): { live(): IndexState | undefined } {
   let live: IndexState | undefined
   tasks.every('index', 'reading what is live in the index', { intervalMs: watchMs, required: true }, async () => {
     live = await index.live()
     metrics.indexPoints.set({ role: 'item' }, live?.items ?? 0)
     metrics.indexPoints.set({ role: 'user' }, live?.users ?? 0)
-    if (live !== undefined) onLive(live)
   })
   return { live: () => live }
 }

@@ -323,13 +323,6 @@ export const dashboards = [
       ],
       [
         series(
-          'Concentration',
-          'percentunit',
-          'Of what is recommended: Gini, and share of items recommended at all',
-          [`max(mtmi_drift_recommended_gini_ratio{${job}})`, 'Gini'],
-          [`max(mtmi_drift_recommended_coverage_ratio{${job}})`, 'coverage']
-        ),
-        series(
           'Skew of training and serving',
           'short',
           'Vectors in the index against those by the weights now; and the greatest error that items left as written make to a score',

@@ -1,7 +1,6 @@
 // `mtmi doctor`: what is here, what is live, what answers, and for each thing that is wrong what to do. Changes
 // nothing.
 
-import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { exitCodes } from '../../src/core/errors.ts'
 import { handledLater } from '../../src/core/promises.ts'
@@ -11,11 +10,8 @@ import { version } from '../../src/core/version.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { runToRead } from '../runs.ts'
 import { type Finding, inTime } from './doctor/finding.ts'
+import { machineFindings, qdrantFindings, registryFindings, runFindings } from './doctor/findings.ts'
 import { kafkaFindings } from './doctor/kafkaFindings.ts'
-import { machineFindings } from './doctor/machine.ts'
-import { qdrantFindings } from './doctor/qdrantFindings.ts'
-import { registryFindings } from './doctor/registryFindings.ts'
-import { runFindings } from './doctor/runFindings.ts'
 import type { StageName } from './doctor/stageNeeds.ts'
 
 interface DoctorOptions {
@@ -26,24 +22,23 @@ interface DoctorOptions {
 
 /** The longest that a part outside may keep a doctor waiting. */
 const limitMs = 20_000
-/** Of one HTTP request. */
+/** Of a request to Qdrant. */
 const requestMs = 5000
 
 export async function doctor(config: Config, options: DoctorOptions): Promise<void> {
-  const clock = systemClock
   // A run that is named may not have begun yet: that is a finding, not an error.
   const run = config.run === null ? runToRead(config) : new RunDirectory(config.dataDir, config.run)
   const backend = await loadConfiguredBackend().catch((error: Error) => error)
   const outside: Promise<Finding[]>[] = []
-  const look = (what: string, waitMs: number, advice: string, ask: () => Promise<Finding[]>) => {
-    outside.push(handledLater(inTime(what, waitMs, advice, ask)))
+  const look = (what: string, waitMs: number, advice: string, find: () => Promise<Finding[]>) => {
+    outside.push(handledLater(inTime(what, waitMs, advice, find)))
   }
-  look('schema registry', limitMs, 'check registry.url', () => registryFindings(config, clock, requestMs))
+  look('schema registry', limitMs, 'check registry.url', () => registryFindings(config))
   if (config.index === 'qdrant')
-    look('Qdrant', limitMs, 'check qdrant.url', () => qdrantFindings(config, run.name, clock, requestMs))
+    look('Qdrant', limitMs, 'check qdrant.url', () => qdrantFindings(config, run.name, requestMs))
   if (config.log === 'kafka')
     look('brokers', 2 * limitMs, 'check kafka.brokers', () =>
-      kafkaFindings(config, { clock, limitMs, ...(options.stage === undefined ? {} : { stage: options.stage }) })
+      kafkaFindings(config, { limitMs, ...(options.stage === undefined ? {} : { stage: options.stage }) })
     )
   const findings = [
     ...machineFindings(config, backend),

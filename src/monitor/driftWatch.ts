@@ -9,7 +9,6 @@ import type { Catalogue } from '../records/catalogue.ts'
 import type { UserSequence } from '../records/userSequence.ts'
 import type { Detection } from './drift/detection.ts'
 import { InputDrift, type InputDriftState, inputFeatures } from './drift/inputDrift.ts'
-import { RecommendedItems, type RecommendedItemsState } from './drift/recommendedItems.ts'
 import type { MetricsEntry, MetricsReport } from './metrics.ts'
 
 /** Of an item: more would let items with many tags outvote the others. */
@@ -19,7 +18,6 @@ const keptMax = 100
 
 export interface DriftWatchState {
   readonly input: InputDriftState
-  readonly recommended: RecommendedItemsState
   readonly detections: readonly Detection[]
 }
 
@@ -28,7 +26,6 @@ const driftState: StateKind<DriftWatchState> = {
   version: 1,
   schema: z.looseObject({
     input: z.looseObject({}),
-    recommended: z.looseObject({}),
     detections: z.array(z.looseObject({}))
   }),
   removed: 'the drift watch gathers its reference again'
@@ -49,7 +46,6 @@ interface DriftWatchOptions {
 export class DriftWatch {
   readonly #options: DriftWatchOptions
   readonly #input: InputDrift
-  readonly #recommended = new RecommendedItems()
   #detections: Detection[] = []
   #lastSaveMs: number
   #changed = false
@@ -59,10 +55,7 @@ export class DriftWatch {
     this.#input = new InputDrift(options.options)
     this.#lastSaveMs = options.clock.nowMs()
     const earlier = options.store?.load()
-    if (earlier !== undefined && this.#input.restore(earlier.input)) {
-      this.#recommended.restore(earlier.recommended)
-      this.#detections = [...earlier.detections]
-    }
+    if (earlier !== undefined && this.#input.restore(earlier.input)) this.#detections = [...earlier.detections]
     options.measure?.(zeros(inputFeatures, ['psi']))
   }
 
@@ -103,32 +96,12 @@ export class DriftWatch {
     if (this.#options.clock.nowMs() - this.#lastSaveMs >= stateIntervalMs) this.save()
   }
 
-  /** One list that a user got. */
-  noteRecommended(itemIds: Iterable<string>): void {
-    this.#recommended.observe(itemIds)
-    this.#changed = true
-  }
-
-  /** Measures how much of the index is recommended, and how evenly. @param items in the index */
-  measureRecommended(items: number): void {
-    const report = this.#recommended.report(items)
-    if (report === undefined) return
-    this.#options.measure?.([
-      { metric: 'driftRecommendedCoverage', value: report.coverage },
-      { metric: 'driftRecommendedGini', value: report.gini }
-    ])
-  }
-
   /** Writes the state down if something has happened since. */
   save(): void {
     this.#lastSaveMs = this.#options.clock.nowMs()
     if (!this.#changed) return
     this.#changed = false
-    this.#options.store?.save({
-      input: this.#input.state(),
-      recommended: this.#recommended.state(),
-      detections: this.#detections
-    })
+    this.#options.store?.save({ input: this.#input.state(), detections: this.#detections })
   }
 
   #measure(found: readonly Detection[]): void {

@@ -174,7 +174,6 @@ export const metricDefinitions = {
     'From when an event happened to when it was sequenced',
     eventAgeSeconds
   ),
-  sequences: counter('mtmi_sequence_sequences_total', 'User sequences emitted'),
   users: gauge('mtmi_sequence_users', 'Users with a window'),
   erasedUsers: counter('mtmi_sequence_erased_users_total', 'Users erased on request'),
   expiredUsers: counter('mtmi_sequence_expired_users_total', 'Users expired after being idle'),
@@ -198,7 +197,6 @@ export const metricDefinitions = {
     ranker: ['model', 'popularity', 'cooccurrence'],
     k: ['20', '50']
   }),
-  evaluatedShare: gauge('mtmi_train_evaluated_ratio', 'Share of the examples that are ranked'),
   hitRateError: gauge(
     'mtmi_train_progressive_hit_rate_error_ratio',
     'Standard error of the hit rate@20 of the whole stream, because a sample is ranked'
@@ -212,7 +210,6 @@ export const metricDefinitions = {
   }),
   rows: gauge('mtmi_train_rows', 'Rows of the tables', { table: ['item', 'feature'] }),
   checkpointAge: age('mtmi_train_checkpoint_age_seconds', 'Since the last checkpoint was durable'),
-  checkpointSeconds: histogram('mtmi_train_checkpoint_seconds', 'Taking and writing a checkpoint', stepSeconds),
   checkpointStallSeconds: histogram(
     'mtmi_train_checkpoint_stall_seconds',
     'Training paused for a checkpoint: copying, not writing it',
@@ -224,7 +221,6 @@ export const metricDefinitions = {
     'mtmi_train_rewritten_checkpoints_total',
     'Older checkpoints rewritten without erased users'
   ),
-  checkpoints: counter('mtmi_train_checkpoints_total', 'Checkpoints written'),
 
   published: counter('mtmi_publish_points_total', 'Points handled by the publisher, by outcome', {
     role,
@@ -303,7 +299,7 @@ export const metricDefinitions = {
   ),
   driftPsiThreshold: gauge(
     'mtmi_drift_threshold_psi',
-    'From here on mtmi_drift_psi raises an alarm: drift.psiMin, or twice the largest index among the four windows of the reference',
+    'From here on mtmi_drift_psi raises an alarm: .05 (.1 for item_popularity), or twice the largest index among the four windows of the reference',
     { feature: driftFeature }
   ),
   driftDetections: counter('mtmi_drift_detections_total', 'Changes noticed, by what changed and by which test', {
@@ -326,14 +322,6 @@ export const metricDefinitions = {
   driftOverfitGap: gauge(
     'mtmi_drift_overfit_gap_loss',
     'Loss on new examples minus loss on replayed ones: grows with overfitting'
-  ),
-  driftRecommendedGini: gauge(
-    'mtmi_drift_recommended_gini_ratio',
-    'Inequality of how often items are recommended lately: 0 all alike, near 1 a few take all'
-  ),
-  driftRecommendedCoverage: gauge(
-    'mtmi_drift_recommended_coverage_ratio',
-    'Share of the items in the index that were recommended lately'
   ),
   driftItemMovement: gauge(
     'mtmi_drift_item_movement_distance',

@@ -190,7 +190,6 @@ export class OwnedPartition {
         ([reason, value]): MetricsEntry => ({ metric: 'rejected', labels: { reason }, value })
       ),
       { metric: 'eventAge', values: emission.agesSeconds },
-      { metric: 'sequences', value: sequences.length },
       { metric: 'expiredUsers', value: expired.length },
       { metric: 'erasedUsers', value: erased.length }
     ]

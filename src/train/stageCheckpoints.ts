@@ -91,7 +91,7 @@ export class StageCheckpoints {
     const { loss } = state.figures.state()
     this.#last = { batch, next: JSON.stringify(next) }
     const rest = { next, savedAtMs: startedMs, modelVersion: trainer.modelVersion, ...this.#context.requests() }
-    const onSaved = (saved: SavedCheckpoint) => this.#noteSaved(saved, { batch, next, loss, startedMs })
+    const onSaved = (saved: SavedCheckpoint) => this.#noteSaved(saved, { batch, next, loss })
     this.#writer.take(batch, (extent) => state.extra(extent, rest), { version, pruneLater: asVersion, onSaved })
     this.#takenAtMs = clock.nowMs()
   }
@@ -143,12 +143,7 @@ export class StageCheckpoints {
 
   #noteSaved(
     { bytes, oldest }: SavedCheckpoint,
-    {
-      batch,
-      next,
-      loss,
-      startedMs
-    }: { batch: number; next: Readonly<Record<string, string>>; loss: number | null; startedMs: number }
+    { batch, next, loss }: { batch: number; next: Readonly<Record<string, string>>; loss: number | null }
   ): void {
     const { ledger, clock, config, logger, measure } = this.#options
     // Versions are restored on request, without repeating what came after them.
@@ -160,9 +155,7 @@ export class StageCheckpoints {
       `checkpoint of batch ${batch}`
     )
     measure?.([
-      { metric: 'checkpoints', value: 1 },
       { metric: 'checkpointAge', value: savedMs },
-      { metric: 'checkpointSeconds', value: (savedMs - startedMs) / 1000 },
       { metric: 'checkpointBytes', value: bytes }
     ])
   }

@@ -2,7 +2,7 @@
 // did: the table of docs/drift.md.
 //
 //     npm run bench -- drift [--stream simulation | independent | movielens | movielens-sessions | diginetica]
-//                            [--data FOLDER] [--first 1] [--seeds 20] [--events 60000] [--set drift.psiMin=.1 …]
+//                            [--data FOLDER] [--first 1] [--seeds 20] [--events 60000] [--set drift.windowMs=0 …]
 //                            [--plant none | type,category,… | drift] [--sizes .05,.1,.2] [--at 20000]
 //
 // FOLDER holds ml-100k/ and diginetica/. `--plant drift` is the simulation's own, of a share of the items.

@@ -6,7 +6,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { openIndex, openStageIo, sequenceDisk } from '../../pipelines/parts.ts'
 import type { AccountNumbers } from '../../src/core/account.ts'
-import { configSchema } from '../../src/core/config/config.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
 import { offsetsFromJson, offsetsToJson } from '../../src/core/offsets.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
@@ -25,6 +24,7 @@ import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import { LearnedAudit } from '../../src/train/checkpoint/learnedAudit.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
+import { resolveWithLimits } from '../support/limits.ts'
 import { KeptLedger } from './keptLedger.ts'
 import { Killer, type KillPoint, type Place } from './killPoint.ts'
 import { type Scenario, streamOf } from './scenario.ts'
@@ -54,7 +54,7 @@ export interface ChildReport {
 const interactionsAheadMax = 300
 
 const task = JSON.parse(process.argv[2] ?? '') as ChildTask
-const config = configSchema.parse({
+const config = resolveWithLimits({
   ...task.scenario.settings,
   train: { ...(task.scenario.settings.train as object), updateIntervalMs: 20 }
 })

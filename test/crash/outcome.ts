@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
-import { configSchema } from '../../src/core/config/config.ts'
 import { named } from '../../src/model/replica/checkpoint.ts'
 import { LmdbSequenceStore } from '../../src/sequence/lmdbSequenceStore.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { ProgressiveEvaluator } from '../../src/train/progressive/progressive.ts'
 import { allArrays } from '../support/copies.ts'
+import { resolveWithLimits } from '../support/limits.ts'
 import { canonicalWindow, liveWindows } from '../support/windows.ts'
 import { readLearnedAudit } from './learnedAudit.ts'
 import type { Scenario } from './scenario.ts'
@@ -78,7 +78,7 @@ export async function newestCheckpoint(
   const found = await new CheckpointFiles({ directory: folder, keep: checkpointsMax }).latest()
   assert.deepEqual(found?.skipped, [], `${folder} has damaged checkpoints`)
   // Which of the checkpoints were whole is the clock's doing: so what the trainer becomes by them is compared.
-  const { model, train, sequence, seed } = configSchema.parse(settings)
+  const { model, train, sequence, seed } = resolveWithLimits(settings)
   const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed })
   const evaluator = new ProgressiveEvaluator()
   const { header } = found!.checkpoint

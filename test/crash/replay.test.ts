@@ -15,8 +15,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 import { type AccountNumbers, accountText, unaccounted } from '../../src/core/account.ts'
-import { configSchema } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'
+import { resolveWithLimits, settingsAlone } from '../support/limits.ts'
 import type { ChildReport, ChildTask } from './child.ts'
 import { type KillPoint, type Place, places } from './killPoint.ts'
 import { live, resultOf, root } from './lives.ts'
@@ -117,7 +117,7 @@ async function atRandomMoments(scenario: Scenario, verb: 'start' | 'replay'): Pr
     if (verb === 'replay') writeClicks(file, scenario)
     const settings = path.join(folder, 'mtmi.json') // JSON is YAML
     const train = { ...(scenario.settings.train as object), checkpointKeep: 1000 }
-    writeFileSync(settings, JSON.stringify({ ...scenario.settings, train }))
+    writeFileSync(settings, JSON.stringify(settingsAlone({ ...scenario.settings, train })))
     const life = (name: string, kill?: { when?: RegExp; afterMs: number }) =>
       live(
         [
@@ -188,7 +188,7 @@ function counts({ accounts }: ChildReport) {
 }
 
 async function compare(scenario: Scenario, disturbed: string, undisturbed: string, audit: string): Promise<void> {
-  const { idleMaxMs } = configSchema.parse(scenario.settings).sequence
+  const { idleMaxMs } = resolveWithLimits(scenario.settings).sequence
   const auditOf = (run: string) =>
     audit === 'learned.tsv' ? path.join(run, audit) : path.join(run, audit, `${path.basename(path.dirname(run))}.tsv`)
   const [actual, expected] = [await historiesOf(disturbed, idleMaxMs), await historiesOf(undisturbed, idleMaxMs)]

@@ -104,7 +104,7 @@ suite('what is in force', { concurrency: 2 }, () => {
     assert.equal(report.ok, true)
     assert.equal(report.backend.backend, 'wasm')
     assert.match(report.backend.problems.join(), /one thread.*times as long/)
-    for (const what of ['Node', 'backend', 'build tools', 'lmdb', 'data directory'])
+    for (const what of ['Node', 'machine', 'backend', 'data directory'])
       assert(
         report.findings.some((finding) => finding.what === what),
         what

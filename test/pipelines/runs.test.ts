@@ -9,6 +9,7 @@ import { after, test } from 'node:test'
 import { beginRun, runToBegin, runToChange, runToRead } from '../../pipelines/runs.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
 import { RunDirectory, type RunOrigin } from '../../src/core/runDirectory.ts'
+import { LoopbackServer } from '../support/loopbackServer.ts'
 import { lastLine, mtmi } from '../support/mtmiProcess.ts'
 
 const root = mkdtempSync(path.join(os.tmpdir(), 'mtmi-runs-'))
@@ -166,6 +167,8 @@ test('a port that is taken, data that is not there, a registry that is away: the
   const taken = createServer().listen(0, '127.0.0.1')
   await new Promise((resolve) => taken.once('listening', resolve))
   const port = String((taken.address() as { port: number }).port)
+  const noRegistry = new LoopbackServer((_, response) => response.writeHead(404).end())
+  await noRegistry.start()
   try {
     for (const [args, status, message] of [
       [['start', '--events', '500', '--port', port], 1, /port \d+ of 127\.0\.0\.1 is taken/],
@@ -173,11 +176,7 @@ test('a port that is taken, data that is not there, a registry that is away: the
       [['sequence', '--once', '--set', `ops.port=${port}`], 1, /ops\.port/],
       [['replay', '--data', 'nowhere.csv'], 78, /nowhere\.csv/],
       [['serve', '--port', '0', '--set', 'serve.host=0.0.0.0'], 78, /there is no token/],
-      [
-        ['sequence', '--once', '--set', 'registry.url=http://127.0.0.1:1', '--set', 'registry.retryMaxMs=1'],
-        1,
-        /registry/i
-      ]
+      [['sequence', '--once', '--set', `registry.url=${noRegistry.url}`], 78, /not how a schema registry answers/]
     ] as const) {
       const ended = await mtmi([...args], { cwd })
       assert.equal(ended.status, status, `${args.join(' ')}: ${ended.stderr}`)
@@ -186,6 +185,7 @@ test('a port that is taken, data that is not there, a registry that is away: the
     }
   } finally {
     taken.close()
+    await noRegistry.stop()
   }
 })
 

@@ -4,12 +4,13 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { type Config, resolveConfig } from '../../src/core/config/config.ts'
+import type { Config } from '../../src/core/config/config.ts'
 import { MtmiError } from '../../src/core/errors.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { type Codecs, createCodecs } from '../../src/records/avro/avroCodecs.ts'
 import { LocalRegistry } from '../../src/records/registry/localRegistry.ts'
 import type { SchemaRegistry } from '../../src/records/registry/schemaRegistry.ts'
+import { resolveWithLimits } from '../support/limits.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { Faults, ServiceError, services } from './faults.ts'
 import { checkAtRest, checkInvariants } from './invariants.ts'
@@ -340,42 +341,39 @@ class Simulation {
 
 function configOf(world: World): Config {
   const { rng } = world
-  return resolveConfig(
-    {
-      events: { types: { click: 1, purchase: 3 } },
-      model: { dimensions: 4, interestCount: 2 },
-      sequence: {
-        historyMax: 3 + rng.integer(6),
-        graceMs: 60_000,
-        commitIntervalMs: 100 + rng.integer(3000),
-        emitEventsMax: 1 + rng.integer(8)
-      },
-      train: {
-        batchSize: 1 + rng.integer(8),
-        batchWaitMaxMs: 100 + rng.integer(2000),
-        checkpointIntervalMs: 500 + rng.integer(10_000),
-        updateIntervalMs: 200 + rng.integer(5000),
-        weightsIntervalMs: 500 + rng.integer(20_000),
-        versionIntervalMs: 30_000
-      },
-      publish: {
-        userWaitMs: world.chance(0.8) ? rng.integer(500) : 2000 + rng.integer(20_000),
-        sweepIntervalMs: world.pick([1000, 10_000, 3_600_000]),
-        gate: { targets: rng.integer(50), hitLossMax: 1 }
-      },
-      sources: [
-        {
-          topic: clicks,
-          format: 'json',
-          user: 'user',
-          item: 'item',
-          type: 'type',
-          time: { path: 'time', unit: 'ms' },
-          eventId: { path: 'id', scope: 'global' }
-        },
-        { topic: goods, kind: 'items', format: 'json', item: 'item', title: 'title', features: { colour: 'colour' } }
-      ]
+  return resolveWithLimits({
+    events: { types: { click: 1, purchase: 3 } },
+    model: { dimensions: 4, interestCount: 2 },
+    sequence: {
+      historyMax: 3 + rng.integer(6),
+      graceMs: 60_000,
+      commitIntervalMs: 100 + rng.integer(3000),
+      emitEventsMax: 1 + rng.integer(8)
     },
-    {}
-  )
+    train: {
+      batchSize: 1 + rng.integer(8),
+      batchWaitMaxMs: 100 + rng.integer(2000),
+      checkpointIntervalMs: 500 + rng.integer(10_000),
+      updateIntervalMs: 200 + rng.integer(5000),
+      weightsIntervalMs: 500 + rng.integer(20_000),
+      versionIntervalMs: 30_000
+    },
+    publish: {
+      userWaitMs: world.chance(0.8) ? rng.integer(500) : 2000 + rng.integer(20_000),
+      sweepIntervalMs: world.pick([1000, 10_000, 3_600_000]),
+      gate: { targets: rng.integer(50), hitLossMax: 1 }
+    },
+    sources: [
+      {
+        topic: clicks,
+        format: 'json',
+        user: 'user',
+        item: 'item',
+        type: 'type',
+        time: { path: 'time', unit: 'ms' },
+        eventId: { path: 'id', scope: 'global' }
+      },
+      { topic: goods, kind: 'items', format: 'json', item: 'item', title: 'title', features: { colour: 'colour' } }
+    ]
+  })
 }

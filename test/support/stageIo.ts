@@ -4,10 +4,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { ManualClock } from '../../src/core/clock.ts'
-import { resolveConfig } from '../../src/core/config/config.ts'
 import type { StageIo } from '../../src/log/stageIo.ts'
 import { createCodecs } from '../../src/records/avro/avroCodecs.ts'
 import { LocalRegistry } from '../../src/records/registry/localRegistry.ts'
+import { resolveWithLimits } from './limits.ts'
 import { MemoryLog } from './memoryLog.ts'
 
 export interface TestStageIo extends StageIo {
@@ -23,7 +23,7 @@ export async function testStageIo(file: unknown = {}): Promise<TestStageIo> {
   const clock = new ManualClock(Date.UTC(2026, 6, 1)) // after the simulation
   const log = new MemoryLog({ partitions: () => 1, clock })
   return {
-    config: resolveConfig(file, {}),
+    config: resolveWithLimits(file),
     clock,
     log,
     registry,

@@ -1,6 +1,5 @@
 // Kafka: brokers, topics, and what our credentials may do with them.
 
-import type { Clock } from '../../../src/core/clock.ts'
 import type { Config } from '../../../src/core/config/config.ts'
 import { KafkaSurvey, type Right } from '../../../src/log/kafka/kafkaSurvey.ts'
 import { planTopics, type TopicPlan, wantedTopics } from '../../../src/log/kafka/kafkaTopics.ts'
@@ -9,17 +8,14 @@ import { doubtful, type Finding, failed, failure, fine } from './finding.ts'
 import { type StageName, type StageNeeds, stageNeeds } from './stageNeeds.ts'
 
 interface KafkaLook {
-  readonly clock: Clock
   readonly limitMs: number
   /** Stage whose permissions are checked; absent: all of them. */
   readonly stage?: StageName
 }
 
-/** A record that brokers stamped this far in our future was stamped by a clock that differs. */
-const skewMaxMs = 5000
 const reachAdvice = 'check kafka.brokers, that they run, and that this machine may connect to them'
 
-export async function kafkaFindings(config: Config, { clock, limitMs, stage }: KafkaLook): Promise<Finding[]> {
+export async function kafkaFindings(config: Config, { limitMs, stage }: KafkaLook): Promise<Finding[]> {
   let survey: KafkaSurvey
   try {
     survey = await KafkaSurvey.open(config.kafka, limitMs / 2)
@@ -35,7 +31,6 @@ export async function kafkaFindings(config: Config, { clock, limitMs, stage }: K
     for (const needs of stageNeeds(config))
       if (stage === undefined || needs.stage === stage)
         findings.push(await rights(survey, runToRead(config).name, needs))
-    findings.push(await brokerClock(config, survey, clock))
     return findings
   } finally {
     await survey.close()
@@ -67,17 +62,12 @@ async function topics(config: Config, survey: KafkaSurvey, limitMs: number): Pro
   for (const plan of plans) {
     const what = `topic ${plan.topic}`
     if (plan.action === 'make') {
-      const { state } = await survey.topic(plan.topic)
-      if (state === 'missing') findings.push(failed(what, 'is not there', '`mtmi topics apply` makes it', 'CONFIG'))
-      else
-        findings.push(
-          failed(
-            what,
-            'is not there, or not for us to see',
-            'grant Describe on it, or make it: `mtmi topics apply`',
-            'CONFIG'
-          )
-        )
+      const isMissing = (await survey.topic(plan.topic)).state === 'missing'
+      const detail = isMissing ? 'is not there' : 'is not there, or not for us to see'
+      const advice = isMissing
+        ? '`mtmi topics apply` makes it'
+        : 'grant Describe on it, or make it: `mtmi topics apply`'
+      findings.push(failed(what, detail, advice, 'CONFIG'))
     } else if (plan.differences.length > 0) {
       const detail = plan.differences
         .map(({ what, wanted, found }) => `${what} is ${found ?? 'unknown'}, not ${wanted}`)
@@ -144,26 +134,8 @@ async function rights(
       'grant it to the user of kafka.sasl (docs/security.md)',
       'CONFIG'
     )
-  const asked = reads.length + writes.length + groups.length + fences.length
+  const granted = reads.length + writes.length + groups.length + fences.length
   if (unknown.length > 0)
     return doubtful(what, `unknown until the topics exist: ${unknown.join(', ')}`, '`mtmi topics apply`')
-  return fine(what, `all ${asked} granted`)
-}
-
-/**
- * Brokers do not report the time, but they stamp records: a record from our future shows that they are ahead. A clock
- * that is behind cannot be seen.
- */
-async function brokerClock({ topics }: Config, survey: KafkaSurvey, clock: Clock): Promise<Finding> {
-  const what = 'clock of the brokers'
-  for (const topic of [topics.interactions, topics.userSequences, topics.modelUpdates]) {
-    if ((await survey.topic(topic)).state !== 'there') continue
-    if (await survey.hasRecordsSince(topic, clock.nowMs() + skewMaxMs))
-      return doubtful(
-        what,
-        `more than ${skewMaxMs / 1000} s ahead of this machine's: a record of ${topic} has such a time`,
-        'run NTP on both'
-      )
-  }
-  return fine(what, 'no record from the future (that it is behind cannot be seen)')
+  return fine(what, `all ${granted} granted`)
 }

@@ -27,6 +27,29 @@ const modelSettings = modelSchema
   .prefault({})
   .transform((given) => modelSchema.parse(given))
 
+/** Parts of the configuration that are no settings: no user needs another value. Tests vary them. */
+export const limits = {
+  sequence: {
+    /**
+     * Waiting events that are processed before their users are emitted. Each emission costs a write to disk; on Kafka, a
+     * transaction of about 20 ms.
+     */
+    emitEventsMax: 4096,
+    /** Interval at which state and offsets are committed. A crash repeats at most this interval. */
+    commitIntervalMs: 1000
+  },
+  train: {
+    /** How long a batch waits to be full. */
+    batchWaitMaxMs: 1000,
+    /** Interval at which tower weights are sent to the publisher. */
+    weightsIntervalMs: 10_000
+  },
+  publish: {
+    /** Changes of one user within this time are written once. */
+    userWaitMs: 50
+  }
+}
+
 export const configSchema = z.strictObject({
   dataDir: z.string().min(1).default('data').describe('Folder of the embedded log, state, index and checkpoints'),
   run: z
@@ -57,11 +80,11 @@ export const configSchema = z.strictObject({
 
   registry: registrySchema,
   events: eventsSchema,
-  sequence: sequenceSchema,
+  sequence: sequenceSchema.transform((given) => ({ ...given, ...limits.sequence })),
   model: modelSettings,
-  train: trainSchema,
+  train: trainSchema.transform((given) => ({ ...given, ...limits.train })),
   progressive: progressiveSchema,
-  publish: publishSchema,
+  publish: publishSchema.transform((given) => ({ ...given, ...limits.publish })),
   popularity: popularitySchema,
   recommend: recommendSchema,
   serve: serveSchema,

@@ -129,13 +129,9 @@ export const registrySchema = section({
     .default(true)
     .describe(
       'Whether stages register their schemas. false: run `mtmi schemas register` with an account that has the right'
-    ),
-  retryMaxMs: durationMs(60 * minuteMs)
-    .default(2 * minuteMs)
-    .describe(
-      'How long a stage waits for a registry that does not respond. Then it exits with status 1. Longer than a rolling restart takes'
     )
 })
+
 function isHttpUrl(text: string): boolean {
   if (!URL.canParse(text.trim())) return false
   const { protocol, username, password } = new URL(text.trim())

@@ -57,20 +57,11 @@ export const sequenceSchema = section({
     .describe("How much older than the user's newest event a late event may be. It is then sorted in by event time"),
   idleMaxMs: durationMs(3650 * dayMs)
     .default(730 * dayMs)
-    .describe('A user without an event for this time, by event time, is removed. At least historyAgeMaxMs'),
-  emitEventsMax: count(1, 100_000)
-    .default(4096)
-    .describe(
-      'Maximum number of waiting events that are processed before their users are emitted. Each emission costs a write to disk; on Kafka, a transaction of about 20 ms'
-    ),
-  commitIntervalMs: durationMs(minuteMs)
-    .default(1000)
-    .describe('Interval at which state and offsets are committed. A crash repeats at most this interval')
+    .describe('A user without an event for this time, by event time, is removed. At least historyAgeMaxMs')
 })
 
 export const trainSchema = section({
   batchSize: count(1, 8192).default(256),
-  batchWaitMaxMs: durationMs(minuteMs).default(1000).describe('Maximum time that a batch waits to be full'),
   negatives: count(0, 16384)
     .default(1024)
     .describe(
@@ -125,10 +116,7 @@ export const trainSchema = section({
     .default(2000)
     .describe(
       'Interval at which changed embeddings are sent to the publisher. A new item is published after at most this time'
-    ),
-  weightsIntervalMs: durationMs(24 * 60 * minuteMs)
-    .default(10_000)
-    .describe('Interval at which tower weights are sent to the publisher')
+    )
 })
 
 export const progressiveSchema = section({

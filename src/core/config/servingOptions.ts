@@ -19,7 +19,6 @@ const tokens = () =>
     .default('')
 
 export const publishSchema = section({
-  userWaitMs: durationMs(minuteMs).default(50).describe('Changes of one user within this time are written once'),
   sweepIntervalMs: durationMs(dayMs)
     .default(60_000)
     .describe('Maximum time until all user vectors are updated after the tower weights changed'),
@@ -190,16 +189,10 @@ export const opsSchema = section({
 })
 
 export const driftSchema = section({
-  windowSessions: count(100, 10_000_000)
-    .default(1000)
-    .describe('Minimum number of sessions in a window. A window is compared with the four windows before it'),
   windowMs: durationMs(30 * dayMs)
     .default(60 * minuteMs)
-    .describe('Minimum duration of a window in event time. With six hours the reference covers a day'),
-  psiMin: real(0.01, 10)
-    .default(0.05)
     .describe(
-      'Population stability index at which an alarm is raised (for item popularity: twice this value). docs/drift.md has the rates of false alarms and the delays'
+      'Minimum duration of a window in event time. A window is compared with the four before it: with six hours they cover a day. docs/drift.md has the rates of false alarms and the delays'
     )
 })
 

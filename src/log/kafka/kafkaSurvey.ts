@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { groupIdOf } from './groupMember.ts'
 import { kafkaClient, kafkaError, protocolErrorOf, within } from './kafkaClient.ts'
-import { type Cluster, findCoordinator, leaderOf, openCluster, partitionsOf } from './kafkajsInternals.ts'
+import { type Cluster, findCoordinator, leaderOf, openCluster } from './kafkajsInternals.ts'
 
 interface SurveyedBroker {
   readonly nodeId: number
@@ -133,13 +133,6 @@ export class KafkaSurvey {
       const coordinator = await findCoordinator(this.#cluster, transactionalId, 'transaction')
       await coordinator.addPartitionsToTxn({ transactionalId, ...nobody, topics: [{ topic, partitions: [0] }] })
     })
-  }
-
-  /** Whether the brokers have stamped a record of the topic with a time at or after `timeMs`. */
-  async hasRecordsSince(topic: string, timeMs: number): Promise<boolean> {
-    const partitions = (await partitionsOf(this.#cluster, topic)).map((partition) => ({ partition }))
-    const found = await this.#cluster.fetchTopicsOffset([{ topic, partitions, fromTimestamp: timeMs }])
-    return found.some((one) => one.partitions.some(({ offset }) => BigInt(offset) >= 0n))
   }
 
   async close(): Promise<void> {

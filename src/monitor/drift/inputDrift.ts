@@ -39,12 +39,12 @@ export interface InputEvent {
 }
 
 interface InputDriftOptions {
-  /** A window holds at least so many sessions … */
-  readonly windowSessions: number
+  /** A window holds at least so many sessions (default 1,000) … */
+  readonly windowSessions?: number
   /** … and spans at least this much event time. */
   readonly windowMs: number
-  /** The least threshold, doubled for `item_popularity`. */
-  readonly psiMin: number
+  /** The least threshold, doubled for `item_popularity`. Default .05: see docs/drift.md. */
+  readonly psiMin?: number
 }
 
 interface InputDriftReport {
@@ -96,7 +96,7 @@ const bins = { event_type: 32, item_popularity: 32, category: 64, new_user: 2, e
 const none: readonly Detection[] = []
 
 export class InputDrift {
-  readonly #options: InputDriftOptions
+  readonly #options: Required<InputDriftOptions>
   readonly #windows: Readonly<Record<InputFeature, ReferenceWindow>>
   readonly #names = { event_type: new HeavyHitters(bins.event_type - 1), category: new HeavyHitters(bins.category - 1) }
   readonly #popularity: DecayedCounts
@@ -116,7 +116,8 @@ export class InputDrift {
   #report: InputDriftReport = { features: {}, newUserShare: undefined }
 
   constructor(options: InputDriftOptions) {
-    this.#options = options
+    this.#options = { windowSessions: 1000, psiMin: 0.05, ...options }
+    const { windowSessions } = this.#options
     const make = (feature: InputFeature) => new ReferenceWindow({ bins: bins[feature], windowBlocks, referenceWindows })
     this.#windows = {
       event_type: make('event_type'),
@@ -127,7 +128,7 @@ export class InputDrift {
     }
     // Popularity is that of before the window: counted at once, an item that has just become popular would look as if
     // it had always been.
-    this.#popularity = new DecayedCounts(popularityWindows * options.windowSessions, options.windowSessions)
+    this.#popularity = new DecayedCounts(popularityWindows * windowSessions, windowSessions)
   }
 
   get report(): InputDriftReport {

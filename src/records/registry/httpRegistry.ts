@@ -20,6 +20,8 @@ export interface HttpRegistryParts {
   readonly onProblem?: (message: string) => void
   /** Before the first retry; each further one waits twice as long, up to 10 s. */
   readonly retryFirstMs?: number
+  /** How long a registry that does not answer is waited for. Default: two minutes, longer than a rolling restart takes. */
+  readonly retryMaxMs?: number
   /** Of one request. Default 5 s. */
   readonly timeoutMs?: number
 }
@@ -37,6 +39,7 @@ interface CompatibilityReport {
 const contentType = 'application/vnd.schemaregistry.v1+json'
 const retryFirstMs = 200
 const retryLongestMs = 10_000
+const retryMaxMs = 120_000
 /** Schemas kept, and unknown ids: a topic has a handful of writers' schemas. */
 const cacheMax = 10_000
 /** An id that was not found is looked up again after this: the registry's own replicas may have been behind. */
@@ -255,6 +258,7 @@ export class HttpRegistry implements SchemaRegistry {
     const { clock, rng, onProblem } = this.#parts
     const { signal } = this.#closed
     const beganMs = clock.nowMs()
+    const untilMs = beganMs + (this.#parts.retryMaxMs ?? retryMaxMs)
     let backoffMs = this.#parts.retryFirstMs ?? retryFirstMs
     for (let attempts = 1; ; attempts++) {
       const response = await this.#attempt(method, path, body)
@@ -264,7 +268,7 @@ export class HttpRegistry implements SchemaRegistry {
       const problem = `the schema registry at ${this.#address} does not answer ${method} ${path}: ${response}`
       this.#at++
       const spentMs = clock.nowMs() - beganMs
-      if (signal.aborted || spentMs + waitMs > this.#options.retryMaxMs) {
+      if (signal.aborted || clock.nowMs() + waitMs > untilMs) {
         throw new UnavailableError(
           `${problem} (${attempts} attempts in ${Math.round(spentMs / 1000)} s). Check registry.url (${this.#urls.join(', ')})`
         )

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { entropyRatio, giniIndex } from '../../../src/monitor/drift/evenness.ts'
+import { entropyRatio } from '../../../src/monitor/drift/evenness.ts'
 import { quantileOf, sortedNorms, vectorMovement } from '../../../src/monitor/drift/vectorMovement.ts'
 
 const near = (actual: number, expected: number) =>
@@ -11,13 +11,6 @@ test('entropy as a share of the greatest', () => {
   near(entropyRatio([5, 0, 0]), 0)
   near(entropyRatio([0.5, 0.5, 0, 0]), 0.5) // ln 2 / ln 4
   assert(Number.isNaN(entropyRatio([0, 0])))
-})
-
-test('Gini by hand', () => {
-  near(giniIndex([2, 2, 2], 3), 0)
-  near(giniIndex([7], 4), 0.75) // (N − 1)/N
-  near(giniIndex([1, 3], 2), 0.25) // (−1 · 1 + 1 · 3) / (2 · 4)
-  assert(Number.isNaN(giniIndex([], 5)))
 })
 
 test('movement: one vector turned by a right angle, one that stayed', () => {

@@ -1,11 +1,10 @@
-// Bounded tables: reference windows, heavy hitters, faded counts, recommended items.
+// Bounded tables: reference windows, heavy hitters, faded counts.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
 import { DecayedCounts } from '../../../src/monitor/drift/decayedCounts.ts'
 import { HeavyHitters } from '../../../src/monitor/drift/heavyHitters.ts'
-import { RecommendedItems } from '../../../src/monitor/drift/recommendedItems.ts'
 import { ReferenceWindow } from '../../../src/monitor/drift/referenceWindow.ts'
 
 function fill(window: ReferenceWindow, blocks: readonly number[]): void {
@@ -92,29 +91,4 @@ test('shares go on from their state, the ones not counted yet included', () => {
   const other = new DecayedCounts(100, 7)
   other.restore(JSON.parse(JSON.stringify(one.state())))
   for (let i = 0; i < 100; i++) assert(Math.abs(one.add(`k${i % 17}`) - other.add(`k${i % 17}`)) < 1e-3)
-})
-
-test('recommended by hand: 2 of 4 items, one thrice', () => {
-  const recommended = new RecommendedItems()
-  assert.equal(recommended.report(4), undefined)
-  recommended.observe(['a', 'b'])
-  recommended.observe(['a'])
-  recommended.observe(['a'])
-  // 0, 0, 1, 3: Σ (2i − 5) x = (2·3 − 5)·1 + (2·4 − 5)·3 = 10; / (4 · 4)
-  assert.deepEqual(recommended.report(4), { coverage: 0.5, gini: 10 / 16 })
-})
-
-test('beyond its bound a share of the items stands for all', () => {
-  const recommended = new RecommendedItems({ followedMax: 1000, halfLists: 1e9 })
-  for (let i = 0; i < 50_000; i++) recommended.observe([`i${i}`])
-  const report = recommended.report(100_000)!
-  assert(Math.abs(report.coverage - 0.5) < 0.06, `${report.coverage} is not about half`)
-  assert(Math.abs(report.gini - 0.5) < 0.06) // half have one, half have none
-  assert(recommended.state().now.length <= 1000)
-})
-
-test('what was recommended long ago is forgotten', () => {
-  const recommended = new RecommendedItems({ halfLists: 2 })
-  for (const item of ['a', 'a', 'b', 'b', 'c']) recommended.observe([item])
-  assert.equal(recommended.report(10)!.coverage, 0.2) // b and c
 })

@@ -12,7 +12,7 @@ import { lastLine, MtmiProcess, mtmi } from '../../support/mtmiProcess.ts'
 const erased = 'Zaphod-Beeblebrox'
 const other = 'Arthur-Dent'
 /** Two rounds of clicks a slice, so that several checkpoints know the user. */
-const small = ['--set', 'train.batchSize=64', '--set', 'sequence.emitEventsMax=80']
+const small = ['--set', 'train.batchSize=64']
 const patienceMs = 60_000
 
 /** Whether the id is anywhere in the files under `folder`, as UTF-8 or as UTF-16. @returns the files */

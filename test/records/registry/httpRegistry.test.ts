@@ -24,8 +24,14 @@ function client(
   options: Partial<RegistryOptions> = {},
   parts: Partial<HttpRegistryParts> = {}
 ): HttpRegistry {
-  const { registry } = resolveConfig({ registry: { retryMaxMs: 20_000, ...options, url } }, {})
-  return new HttpRegistry(registry, { clock: systemClock, rng: new Rng(1), retryFirstMs: 1, ...parts })
+  const { registry } = resolveConfig({ registry: { ...options, url } }, {})
+  return new HttpRegistry(registry, {
+    clock: systemClock,
+    rng: new Rng(1),
+    retryFirstMs: 1,
+    retryMaxMs: 20_000,
+    ...parts
+  })
 }
 
 async function withServer(body: (server: RegistryServer) => Promise<void>): Promise<void> {
@@ -222,7 +228,7 @@ test('a registry that is away is waited for, and what it then says is taken', as
 test('a registry that stays away is UNAVAILABLE in the end; closing ends the waiting', async () => {
   const server = await new RegistryServer().start()
   await server.stop()
-  await assert.rejects(client(server.url, { retryMaxMs: 5 }).schemaOf(1), (error) => {
+  await assert.rejects(client(server.url, {}, { retryMaxMs: 5 }).schemaOf(1), (error) => {
     assert(error instanceof UnavailableError)
     assert.match(
       error.message,
@@ -232,8 +238,8 @@ test('a registry that stays away is UNAVAILABLE in the end; closing ends the wai
   })
   const waiting: HttpRegistry = client(
     server.url,
-    { retryMaxMs: 600_000 },
-    { retryFirstMs: 60_000, onProblem: () => queueMicrotask(() => waiting.close()) }
+    {},
+    { retryMaxMs: 600_000, retryFirstMs: 60_000, onProblem: () => queueMicrotask(() => waiting.close()) }
   )
   await assert.rejects(waiting.schemaOf(1), UnavailableError)
 })
@@ -253,7 +259,7 @@ test('a silent registry runs into the timeout', async () => {
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`
   try {
-    await assert.rejects(client(url, { retryMaxMs: 1 }, { timeoutMs: 20 }).schemaOf(1), /no answer within 20 ms/)
+    await assert.rejects(client(url, {}, { retryMaxMs: 1, timeoutMs: 20 }).schemaOf(1), /no answer within 20 ms/)
   } finally {
     silent.closeAllConnections()
     silent.close()
