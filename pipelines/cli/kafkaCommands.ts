@@ -1,8 +1,8 @@
-// The commands of what is on Kafka: `mtmi topics` and `mtmi offsets`.
+// The commands of what is on Kafka: `mtmi topics`.
 
 import { type Command, Option } from 'commander'
 import type { Config } from '../../src/core/config/config.ts'
-import { addCommand, json, topic, wholeNumber, withOptions } from './commandOptions.ts'
+import { addCommand, json, wholeNumber, withOptions } from './commandOptions.ts'
 
 export function addKafkaCommands(program: Command, configured: () => Config): void {
   const topics = addCommand(program, 'topics', 'The topics on Kafka: plan, apply, repartition', [
@@ -33,27 +33,4 @@ export function addKafkaCommands(program: Command, configured: () => Config): vo
       json()
     ]
   ).action(async (options) => (await import('./topics.ts')).repartitionCommand(configured(), options))
-  const offsets = addCommand(program, 'offsets', 'Positions of stages in topics on Kafka: show, reset', [
-    ['mtmi offsets show', 'position and lag by partition']
-  ])
-  withOptions(
-    addCommand(offsets, 'show', 'Position and lag of every stage, by partition', [
-      ['mtmi offsets show --json', 'for a script']
-    ]),
-    [json()]
-  ).action(async (options) => (await import('./offsets.ts')).showOffsets(configured(), options))
-  withOptions(
-    addCommand(offsets, 'reset', 'Where a stage begins in its topic, next time it is started', [
-      ['mtmi offsets reset --stage ingest --to earliest', 'reads the source again; event ids recognize what is known'],
-      ['mtmi offsets reset --stage train --to 2026-05-01T12:00:00Z', 'trains on the examples since then once more']
-    ]),
-    [
-      new Option('--stage <stage>', 'The stage')
-        .choices(['ingest', 'sequence', 'train', 'publish'])
-        .makeOptionMandatory(),
-      topic('A topic of `sources`, where there are several (ingest)'),
-      new Option('--to <where>', 'earliest, latest, or a time such as 2026-05-01T12:00:00Z').makeOptionMandatory(),
-      json()
-    ]
-  ).action(async (options) => (await import('./offsets.ts')).resetOffsets(configured(), options))
 }

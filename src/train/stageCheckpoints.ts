@@ -32,8 +32,7 @@ export class StageCheckpoints {
     this.#options = options
     this.#context = context
     const { trainer, checkpoints, clock, measure } = options
-    const waitingBlocks = () => context.state.evaluator.waitingBlocks
-    this.#writer = new CheckpointWriter({ trainer, checkpoints, clock, measure, waitingBlocks })
+    this.#writer = new CheckpointWriter({ trainer, checkpoints, clock, measure })
   }
 
   /** The interval to the next checkpoint begins. */
@@ -92,7 +91,7 @@ export class StageCheckpoints {
     this.#last = { batch, next: JSON.stringify(next) }
     const rest = { next, savedAtMs: startedMs, modelVersion: trainer.modelVersion, ...this.#context.requests() }
     const onSaved = (saved: SavedCheckpoint) => this.#noteSaved(saved, { batch, next, loss })
-    this.#writer.take(batch, (extent) => state.extra(extent, rest), { version, pruneLater: asVersion, onSaved })
+    this.#writer.take(batch, state.extra(rest), { version, pruneLater: asVersion, onSaved })
     this.#takenAtMs = clock.nowMs()
   }
 

@@ -2,11 +2,11 @@
 
 import { Account, type AccountNumbers } from '../core/account.ts'
 import type { Clock } from '../core/clock.ts'
+import type { NamedArrays } from '../core/namedArrays.ts'
 import type { Offsets } from '../core/offsets.ts'
 import { type Checkpoint, named } from '../model/replica/checkpoint.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
-import type { Extent } from './batch/changedRows.ts'
 import type { ExtraState } from './checkpoint/checkpointWriter.ts'
 import type { RequestsState } from './modelRequests.ts'
 import { ModelWatch, type ModelWatchState } from './modelWatch.ts'
@@ -65,11 +65,8 @@ export class TrainState {
   }
 
   /** Of this moment. @param rest what the stage itself knows */
-  extra(
-    extent: Extent,
-    rest: RequestsState & Pick<TrainStateHeader, 'next' | 'savedAtMs' | 'modelVersion'>
-  ): ExtraState {
-    const progressive = this.evaluator.copy(extent)
+  extra(rest: RequestsState & Pick<TrainStateHeader, 'next' | 'savedAtMs' | 'modelVersion'>): ExtraState {
+    const progressive = this.evaluator.copy()
     const stage: TrainStateHeader = {
       ...rest,
       ...this.figures.state(),
@@ -88,11 +85,12 @@ export class TrainState {
   /** Restores the trainer, and the figures of its weights: ranks before training, loss and cosine. */
   restoreModel(checkpoint: Checkpoint, trainer: StageTrainer): TrainStateHeader {
     const state = checkpoint.header.stage as TrainStateHeader
-    const continues = this.evaluator.beginRestore(state.progressive)
+    // Of several the last one counts.
+    let progressive: NamedArrays = new Map()
     trainer.restore(checkpoint, ({ arrays }) => {
-      if (continues) this.evaluator.restorePart(arrays)
+      progressive = arrays
     })
-    if (continues) this.evaluator.endRestore()
+    this.evaluator.restore(state.progressive, progressive)
     this.figures.restoreModel(state)
     return state
   }

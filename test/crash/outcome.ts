@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
+import type { NamedArrays } from '../../src/core/namedArrays.ts'
 import { named } from '../../src/model/replica/checkpoint.ts'
 import { LmdbSequenceStore } from '../../src/sequence/lmdbSequenceStore.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
@@ -82,10 +83,12 @@ export async function newestCheckpoint(
   const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed })
   const evaluator = new ProgressiveEvaluator()
   const { header } = found!.checkpoint
-  assert.ok(evaluator.beginRestore((header.stage as { progressive: Record<string, unknown> }).progressive))
-  trainer.restore(found!.checkpoint, ({ arrays }) => evaluator.restorePart(arrays))
-  evaluator.endRestore()
-  const progressive = { header: {}, parts: named('progressive', evaluator.copy('whole').parts) }
+  let last: NamedArrays = new Map()
+  trainer.restore(found!.checkpoint, ({ arrays }) => {
+    last = arrays
+  })
+  assert.ok(evaluator.restore((header.stage as { progressive: Record<string, unknown> }).progressive, last))
+  const progressive = { header: {}, parts: named('progressive', evaluator.copy().parts) }
   const arrays = new Map([...allArrays(trainer.checkpoint()), ...allArrays(progressive)])
   // What of the memory was sent, and when, is the clock's doing; its counts are not.
   for (const key of arrays.keys())

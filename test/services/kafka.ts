@@ -61,6 +61,33 @@ export async function makeTopic(partitions: number, config: Readonly<Record<stri
   return topic
 }
 
+/** As `kafka-consumer-groups --reset-offsets --to-earliest --execute`. */
+export async function resetToEarliest(groupId: string, topic: string): Promise<void> {
+  const admin = kafka.admin()
+  await admin.connect()
+  try {
+    const partitions = (await admin.fetchTopicOffsets(topic)).map(({ partition, low: offset }) => ({
+      partition,
+      offset
+    }))
+    await admin.setOffsets({ groupId, topic, partitions })
+  } finally {
+    await admin.disconnect()
+  }
+}
+
+/** Next offsets of a group, as `kafka-consumer-groups --describe` shows them; -1: none. */
+export async function groupPositions(groupId: string, topic: string): Promise<bigint[]> {
+  const admin = kafka.admin()
+  await admin.connect()
+  try {
+    const [found] = await admin.fetchOffsets({ groupId, topics: [topic] })
+    return (found?.partitions ?? []).map(({ offset }) => BigInt(offset))
+  } finally {
+    await admin.disconnect()
+  }
+}
+
 export async function removeTopics(...topics: string[]): Promise<void> {
   const admin = kafka.admin()
   await admin.connect()

@@ -1,5 +1,5 @@
 // Topics that are deleted and created again on a real broker, with fewer, as many and more records: every stage that has
-// stored offsets stops, and continues with --accept-new-topic. And offsets of every stage, shown and reset.
+// stored offsets stops, and continues with --accept-new-topic. And offsets of stages, reset by Kafka's tools.
 
 import assert from 'node:assert/strict'
 import path from 'node:path'
@@ -7,7 +7,7 @@ import test from 'node:test'
 import { CorruptError } from '../../src/core/errors.ts'
 import { partitionOf } from '../../src/log/partitioner.ts'
 import { lastLine, mtmi } from '../support/mtmiProcess.ts'
-import { hangMs, kafka, openLog, removeTopics, skip } from './kafka.ts'
+import { groupPositions, hangMs, kafka, openLog, removeTopics, resetToEarliest, skip } from './kafka.ts'
 import { Run } from './kafkaRun.ts'
 
 /** Users whose events and history are in one partition, which is the one that their id decides. */
@@ -139,20 +139,24 @@ test('train and publish notice topics that were created again; offsets of all st
     await run.accepts('train', userSequences)
     await run.accepts('publish', userSequences)
 
-    const { stages } = lastLine(await run.mtmi('offsets', 'show', '--json')) as {
-      stages: { stage: string; topic: string; partitions: { next?: string; end: string }[] }[]
-    }
-    assert.deepEqual([...new Set(stages.map(({ stage }) => stage))], ['ingest', 'sequence', 'train', 'publish'])
-    for (const { stage, topic, partitions } of stages)
-      for (const { next, end } of partitions)
-        if (end !== '0') assert(BigInt(next ?? -1) > 0n, `${stage} is shown in ${topic}: ${next} of ${end}`)
+    const groupOf = (stage: string, topic: string) => `${run.name}.mtmi-${stage}.a.${topic}`
+    for (const [stage, topic] of [
+      ['ingest', run.source],
+      ['sequence', run.topics.interactions],
+      ['train', userSequences],
+      ['publish', userSequences]
+    ] as const)
+      assert(
+        (await groupPositions(groupOf(stage, topic), topic)).some((next) => next > 0n),
+        `${stage} is shown`
+      )
 
     const examples = (text: string) => Number(/(\d+) examples read/.exec(text)?.[1])
     const before = examples(await run.mtmi('train', '--once'))
-    await run.mtmi('offsets', 'reset', '--stage', 'train', '--to', 'earliest')
+    await resetToEarliest(groupOf('train', userSequences), userSequences)
     const again = examples(await run.mtmi('train', '--once'))
     assert.equal(again - before, 20, 'the examples of the topic are trained on once more')
-    await run.mtmi('offsets', 'reset', '--stage', 'sequence', '--to', 'earliest')
+    await resetToEarliest(groupOf('sequence', run.topics.interactions), run.topics.interactions)
     const sequenced = await run.sequences()
     await run.sequence()
     assert.deepEqual(await run.sequences(), sequenced, 'events that are known change nothing')

@@ -130,7 +130,7 @@ export class KafkaLookups {
     })
     const committed = new Map<number, GroupOffset>()
     for (const { partition, offset, metadata } of found[0]?.partitions ?? []) {
-      const isReset = metadata === null || metadata === '' // the tools of Kafka, and `mtmi offsets reset`
+      const isReset = metadata === null || metadata === '' // the tools of Kafka
       if (BigInt(offset) >= 0n && (isReset || metadata === ownMetadata(id)))
         committed.set(partition, { offset: BigInt(offset), isReset })
     }

@@ -1,12 +1,9 @@
-// Offsets of consumer groups: shown beside what the topic holds, and reset while no member is active.
+// Offsets of consumer groups beside what their topic holds.
 
 import type { Admin } from 'kafkajs'
 import type { KafkaOptions } from '../../core/config/config.ts'
-import { ConfigError } from '../../core/errors.ts'
 import { groupIdOf } from './groupMember.ts'
 import { isUnknownTopic, withAdmin } from './kafkaClient.ts'
-
-export type ResetTarget = 'earliest' | 'latest' | { readonly timeMs: number }
 
 interface GroupOffsets {
   readonly groupId: string
@@ -22,7 +19,7 @@ interface GroupOffsets {
 }
 
 /** Which group of a run, and the topic that it reads. */
-export interface GroupTopic {
+interface GroupTopic {
   readonly group: string
   readonly run: string
   readonly topic: string
@@ -44,30 +41,6 @@ export function groupOffsets(options: KafkaOptions, { group, run, topic }: Group
       return { partition, start: BigInt(low), next, end: BigInt(high) }
     })
     return { groupId, members: await membersOf(admin, groupId), partitions }
-  })
-}
-
-/** @returns the next offset by partition @throws ConfigError while members are active */
-export function resetOffsets(
-  options: KafkaOptions,
-  { group, run, topic }: GroupTopic,
-  target: ResetTarget
-): Promise<Map<number, bigint>> {
-  const groupId = groupIdOf(options.clientId, group, run, topic)
-  return withAdmin(options, `resetting the offsets of group ${groupId}`, async (admin) => {
-    const members = await membersOf(admin, groupId)
-    if (members > 0)
-      throw new ConfigError([`group ${groupId} has ${members} active members: stop its processes, then reset again`])
-    const offsets =
-      typeof target === 'object'
-        ? await admin.fetchTopicOffsetsByTimestamp(topic, target.timeMs)
-        : (await admin.fetchTopicOffsets(topic)).map(({ partition, low, high }) => ({
-            partition,
-            offset: target === 'earliest' ? low : high
-          }))
-    const partitions = offsets.map(({ partition, offset }) => ({ partition, offset }))
-    await admin.setOffsets({ groupId, topic, partitions })
-    return new Map(partitions.map(({ partition, offset }) => [partition, BigInt(offset)]))
   })
 }
 

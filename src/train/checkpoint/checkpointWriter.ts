@@ -5,7 +5,6 @@ import type { Clock } from '../../core/clock.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { Checkpoint, CheckpointPart, CheckpointStore } from '../../model/replica/checkpoint.ts'
 import type { MetricsReport } from '../../monitor/metrics.ts'
-import type { Extent } from '../batch/changedRows.ts'
 import type { StageTrainer } from '../trainer.ts'
 
 /** A whole one follows this many incremental ones, however small: a start reads them all. */
@@ -15,8 +14,6 @@ interface CheckpointWriterOptions {
   readonly trainer: StageTrainer
   readonly checkpoints: CheckpointStore
   readonly clock: Clock
-  /** Blocks that progressive evaluation has copied for the checkpoint in progress. */
-  readonly waitingBlocks: () => number
   /** Blocks, about a megabyte each, that may be copied before training waits for the checkpoint. Default 64. */
   readonly waitingBlocksMax?: number
   readonly measure?: ((report: MetricsReport) => void) | undefined
@@ -66,9 +63,9 @@ export class CheckpointWriter {
 
   /** To be awaited between two batches. @throws the error of the write */
   async keepUp(): Promise<void> {
-    const { trainer, waitingBlocks, waitingBlocksMax = 64, clock } = this.#options
+    const { trainer, waitingBlocksMax = 64, clock } = this.#options
     if (this.#failure !== undefined) await this.saved()
-    if (trainer.waitingBlocks + waitingBlocks() <= waitingBlocksMax) return
+    if (trainer.waitingBlocks <= waitingBlocksMax) return
     const startedMs = clock.nowMs()
     await this.saved()
     this.#stalled(startedMs)
@@ -78,12 +75,12 @@ export class CheckpointWriter {
    * Takes one of this moment; it is written while training continues. No other may be in progress.
    *
    * @param step its number
-   * @param extra state of this moment, of the same extent
+   * @param extra state of this moment
    * @param onSaved called after it was written
    */
   take(
     step: number,
-    extra: (extent: Extent) => ExtraState,
+    extra: ExtraState,
     {
       version,
       pruneLater = false,
@@ -97,9 +94,8 @@ export class CheckpointWriter {
     const extent = base === undefined ? 'whole' : 'changed'
     const { header, parts } = trainer.beginCheckpoint(extent)
     const { copies } = trainer
-    const more = extra(extent)
     this.#stalled(startedMs)
-    const checkpoint: Checkpoint = { header: { ...header, ...more.header }, parts: joined(parts, more.parts) }
+    const checkpoint: Checkpoint = { header: { ...header, ...extra.header }, parts: joined(parts, extra.parts) }
     const writing = handledLater(this.#write(step, checkpoint, { version, pruneLater, base, copies, onSaved }))
     this.#writing = writing
       .catch((cause: unknown) => {

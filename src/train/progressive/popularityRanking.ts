@@ -1,6 +1,8 @@
-// Most popular items, over all time or with old interactions fading away.
+// Most popular items, with old interactions fading away.
 
-import type { ItemSet } from './itemSet.ts'
+import { CorruptError } from '../../core/errors.ts'
+import { type NamedArray, type NamedArrays, namedArray, packTexts, unpackTexts } from '../../core/namedArrays.ts'
+import type { ItemId } from '../../records/interaction.ts'
 import { missRank } from './rankingMetrics.ts'
 
 /**
@@ -9,6 +11,14 @@ import { missRank } from './rankingMetrics.ts'
  */
 const scaleMax = 2 ** 200
 
+interface CountedItem {
+  readonly itemId: ItemId
+  /** In the order in which items were first counted. */
+  readonly index: number
+  /** In the unit of all others at one time. */
+  count: number
+}
+
 /**
  * Counts, and a list of their greatest that is refreshed once per batch.
  *
@@ -16,56 +26,53 @@ const scaleMax = 2 ** 200
  * cannot have overtaken one that is on the list, since all fade alike. Its cost does not depend on the number of items.
  */
 export class PopularityRanking {
-  #counts = new Float64Array(1024)
-  #weight = 1
+  #items = new Map<ItemId, CountedItem>()
+  readonly #itemsMax: number
   readonly #growth: number
-  #top: number[] = []
+  /** What the next interaction counts. */
+  #unit = 1
+  #top: CountedItem[] = []
   #topMax = 0
-  readonly #touched = new Set<number>()
-
-  readonly #beforeAll: () => void
+  readonly #touched = new Set<CountedItem>()
 
   /**
    * @param halfLife in interactions; Infinity: all of them count the same for ever
-   * @param beforeAll called before the counts of all items change at once: now and then the scale is moved
+   * @param itemsMax items that can be counted; later ones it never knows
    */
-  constructor(halfLife: number, beforeAll: () => void = () => {}) {
+  constructor(halfLife: number, itemsMax = Number.POSITIVE_INFINITY) {
     this.#growth = 2 ** (1 / halfLife)
-    this.#beforeAll = beforeAll
+    this.#itemsMax = itemsMax
   }
 
-  /** Makes room for items 0 … size − 1. */
-  grow(size: number): void {
-    if (size <= this.#counts.length) return
-    const grown = new Float64Array(Math.max(size, 2 * this.#counts.length))
-    grown.set(this.#counts)
-    this.#counts = grown
-  }
-
-  count(item: number): void {
-    this.#counts[item] = this.#counts[item]! + this.#weight
-    this.#weight *= this.#growth
+  count(itemId: ItemId): void {
+    const item = this.#items.get(itemId) ?? this.#add(itemId, 0)
+    if (item === undefined) return
+    item.count += this.#unit
+    this.#unit *= this.#growth
     this.#touched.add(item)
-    if (this.#weight > scaleMax) {
-      this.#beforeAll()
-      for (let i = 0; i < this.#counts.length; i++) this.#counts[i] = this.#counts[i]! / this.#weight
-      this.#weight = 1
-    }
+    if (this.#unit <= scaleMax) return
+    for (const each of this.#items.values()) each.count /= this.#unit
+    this.#unit = 1
+  }
+
+  #add(itemId: ItemId, count: number): CountedItem | undefined {
+    if (this.#items.size >= this.#itemsMax) return undefined
+    const item = { itemId, index: this.#items.size, count }
+    this.#items.set(itemId, item)
+    return item
   }
 
   /** Decayed to now; 0 for an item never counted. */
-  countOf(item: number): number {
-    return (this.#counts[item] ?? 0) / this.#weight
+  countOf(itemId: ItemId): number {
+    return (this.#items.get(itemId)?.count ?? 0) / this.#unit
   }
 
   /** Brings the list up to date, long enough to rank past `excludedMax` excluded items. */
   refresh(excludedMax: number): void {
-    const counts = this.#counts
-    let candidates: number[]
+    let candidates: CountedItem[]
     if (missRank + excludedMax + 1 > this.#topMax) {
       this.#topMax = 2 * (missRank + excludedMax + 1)
-      candidates = []
-      for (let i = 0; i < counts.length; i++) if (counts[i]! > 0) candidates.push(i)
+      candidates = [...this.#items.values()]
     } else {
       if (this.#touched.size === 0) return
       candidates = this.#top
@@ -73,14 +80,9 @@ export class PopularityRanking {
       for (const item of this.#touched) candidates.push(item)
     }
     this.#touched.clear()
-    candidates.sort((a, b) => counts[b]! - counts[a]! || a - b)
+    candidates.sort((a, b) => b.count - a.count || a.index - b.index)
     candidates.length = Math.min(candidates.length, this.#topMax)
     this.#top = candidates
-  }
-
-  /** Best first, as of the last refresh. */
-  top(): readonly number[] {
-    return this.#top
   }
 
   /**
@@ -88,45 +90,46 @@ export class PopularityRanking {
    * count go before it. `missRank` is as far as it counts, and what an item never counted gets.
    *
    * @param excluded at most `excludedMax` of the refresh, and never the target
-   * @param alsoExcluded more items to pass over, say those ranked already
    */
-  rank(target: number, excluded: ItemSet, alsoExcluded?: ItemSet): number {
-    const score = this.#counts[target] ?? 0
-    if (score === 0) return missRank
+  rank(target: ItemId, excluded: ReadonlySet<ItemId>): number {
+    const own = this.#items.get(target)
+    if (own === undefined) return missRank
     let rank = 0
     for (const item of this.#top) {
-      if (this.#counts[item]! < score || rank >= missRank) return rank
-      if (item !== target && !excluded.has(item) && alsoExcluded?.has(item) !== true) rank++
+      if (item.count < own.count || rank >= missRank) return rank
+      if (item !== own && !excluded.has(item.itemId)) rank++
     }
     return this.#top.length < this.#topMax ? rank : missRank
   }
 
-  /** What the next interaction counts. */
-  get unit(): number {
-    return this.#weight
+  /** The state as it is now; the ids are packed when the result is called. */
+  copy(): () => NamedArrays {
+    const counts = Float64Array.from(this.#items.values(), ({ count }) => count)
+    const unit = Float64Array.of(this.#unit)
+    const items = this.#items // of another map after a restore
+    return () => {
+      const { bytes, lengths } = packTexts([...items.keys()].slice(0, counts.length))
+      return new Map<string, NamedArray>([
+        ['unit', unit],
+        ['counts', counts],
+        ['ids', bytes],
+        ['idLengths', lengths]
+      ])
+    }
   }
 
-  /** Of what is restored. */
-  set unit(unit: number) {
-    this.#weight = unit
-  }
-
-  /** In the unit of all others at one time; 0 for an item never counted. */
-  rawCount(item: number): number {
-    return this.#counts[item] ?? 0
-  }
-
-  /** Sets an item, for which there is room, to what was read of it. */
-  restore(item: number, rawCount: number): void {
-    this.#counts[item] = rawCount
-  }
-
-  /** As it was when nothing had been counted, but for the unit. */
-  clear(unit: number): void {
-    this.#counts = new Float64Array(1024)
-    this.#weight = unit
+  /** @throws CorruptError if an array is missing or does not fit */
+  restore(arrays: NamedArrays): void {
+    const counts = namedArray(arrays, 'counts', Float64Array)
+    const lengths = namedArray(arrays, 'idLengths', Int32Array, counts.length)
+    this.#unit = namedArray(arrays, 'unit', Float64Array, 1)[0]!
+    this.#items = new Map()
     this.#top = []
     this.#topMax = 0
     this.#touched.clear()
+    for (const [i, itemId] of unpackTexts(namedArray(arrays, 'ids', Uint8Array), lengths).entries())
+      this.#add(itemId, counts[i]!)
+    if (this.#items.size !== counts.length)
+      throw new CorruptError(`state: ${counts.length} popular items, of which ${this.#items.size} are distinct`)
   }
 }

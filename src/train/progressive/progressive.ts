@@ -6,13 +6,9 @@
 // whole stream are those of all its targets, within the standard error. Those of the window and of the curve are means
 // over the ranked targets. Popularity counts every example, ranked or not, of `itemsMax` items.
 
-import { CorruptError } from '../../core/errors.ts'
-import { type NamedArray, type NamedArrays, namedArray, unpackTexts } from '../../core/namedArrays.ts'
+import { type NamedArray, type NamedArrays, namedArray } from '../../core/namedArrays.ts'
 import type { Example } from '../../records/example.ts'
-import { ChangedRows, type Extent } from '../batch/changedRows.ts'
 import type { EvaluationReport } from '../trainer.ts'
-import { CountedItemBlock } from './countedItemBlock.ts'
-import { ItemSet } from './itemSet.ts'
 import { type CurvePoint, PeriodCurve } from './periodCurve.ts'
 import { PopularityRanking } from './popularityRanking.ts'
 import { addRank, metricCount, metricsFrom, missRank, type RankingMetrics } from './rankingMetrics.ts'
@@ -68,12 +64,7 @@ const weightAt = methodCount * metricCount
 
 export class ProgressiveEvaluator {
   readonly options: ProgressiveOptions
-  readonly #itemIndex = new Map<string, number>()
-  /** By index. */
-  #itemIds: string[] = []
-  readonly #changed = new ChangedRows()
   readonly #popularity: PopularityRanking
-  readonly #excluded = new ItemSet()
   #examples = 0
   #repeats = 0
   #targets = 0
@@ -82,13 +73,9 @@ export class ProgressiveEvaluator {
   readonly #window: Uint8Array // [windowTargets, methods]  ranks, a ring; beyond missRank all the same
   readonly #curve: PeriodCurve<ProgressiveMethod>
   #newestMs = 0
-  /** Of the copy that is being restored. */
-  #restored: Header | undefined
-
   constructor(options: Partial<ProgressiveOptions> = {}) {
     this.options = { ...progressiveDefaults, ...options }
-    const beforeAll = () => this.#changed.allWillChange(this.#itemIds.length)
-    this.#popularity = new PopularityRanking(this.options.popularityHalfLife, beforeAll)
+    this.#popularity = new PopularityRanking(this.options.popularityHalfLife, this.options.itemsMax)
     this.#window = new Uint8Array(this.options.windowTargets * methodCount)
     this.#curve = new PeriodCurve(progressiveMethods, this.options.periodTargets)
   }
@@ -142,23 +129,14 @@ export class ProgressiveEvaluator {
         this.#sums[weightAt + i]! += value
     for (const { history, target } of examples) {
       // A user's first step is never a target; the model sees it in the next one's history, and so does this.
-      if (history.length === 1) this.#count(history[0]!.itemId)
-      this.#count(target.itemId)
+      if (history.length === 1) this.#popularity.count(history[0]!.itemId)
+      this.#popularity.count(target.itemId)
     }
   }
 
   /** @param cooccurrence its rank, or −1 − the items that come before those of no count */
   #test({ history, target }: Example, cooccurrence: number, tested: Uint8Array): void {
-    const item = this.#itemIndex.get(target.itemId)
-    tested[2] = missRank // of an item that was never counted
-    if (item !== undefined) {
-      this.#excluded.clear()
-      for (const { itemId } of history) {
-        const excluded = this.#itemIndex.get(itemId)
-        if (excluded !== undefined) this.#excluded.add(excluded)
-      }
-      tested[2] = this.#popularity.rank(item, this.#excluded)
-    }
+    tested[2] = this.#popularity.rank(target.itemId, new Set(history.map(({ itemId }) => itemId)))
     // Where the history says nothing of the target popularity follows. Items on both lists count twice.
     tested[3] = Math.min(missRank, cooccurrence >= 0 ? cooccurrence : -1 - cooccurrence + tested[2])
   }
@@ -174,29 +152,6 @@ export class ProgressiveEvaluator {
     }
     this.#targets++
     this.#curve.add(ranks, this.#examples, this.#newestMs)
-  }
-
-  #count(itemId: string): void {
-    const item = this.#index(itemId)
-    if (item < 0) return
-    this.#changed.willChange(item)
-    this.#popularity.count(item)
-  }
-
-  #grow(size: number): void {
-    for (const part of [this.#popularity, this.#excluded]) part.grow(size)
-  }
-
-  /** @returns −1 once `itemsMax` items are known */
-  #index(itemId: string): number {
-    const known = this.#itemIndex.get(itemId)
-    if (known !== undefined) return known
-    if (this.#itemIndex.size >= this.options.itemsMax) return -1
-    const index = this.#itemIndex.size
-    this.#itemIndex.set(itemId, index)
-    this.#itemIds.push(itemId)
-    this.#grow(index + 1)
-    return index
   }
 
   /** Of the last `windowTargets` ranked targets. */
@@ -232,23 +187,15 @@ export class ProgressiveEvaluator {
     }
   }
 
-  /** Blocks of a copy that wait to be fetched. */
-  get waitingBlocks(): number {
-    return this.#changed.waitingBlocks
-  }
-
-  /** The whole state as it is at this moment, for the trainer's checkpoint: as `ItemTable.copy`. */
-  copy(extent: Extent): ProgressiveCopy {
+  /** The state as it is at this moment, for the trainer's checkpoint. The arrays are to be read once. */
+  copy(): ProgressiveCopy {
     const curve = this.#curve.save()
-    const small = new Map<string, NamedArray>([
-      ['units', Float64Array.of(this.#popularity.unit)],
+    const own = new Map<string, NamedArray>([
       ['sums', this.#sums.slice()],
       ['window', this.#window.slice()],
       ['curve', curve.values]
     ])
-    const idOf = (item: number) => this.#itemIds[item]!
-    const counted = { idOf, popularity: this.#popularity }
-    const blocks = this.#changed.copy(extent, this.#itemIds.length, () => new CountedItemBlock(counted))
+    const popularity = this.#popularity.copy()
     const header: Header = {
       format,
       examples: this.#examples,
@@ -256,78 +203,38 @@ export class ProgressiveEvaluator {
       targets: this.#targets,
       newestMs: this.#newestMs,
       periodTargets: curve.periodTargets,
-      items: this.#itemIds.length,
       options: JSON.stringify(this.options)
     }
     const parts = function* (): Iterable<NamedArrays> {
-      yield small
-      yield* blocks
+      yield new Map([...own, ...popularity()])
     }
     return { header: { ...header }, parts: parts() }
   }
 
   /**
-   * Continues where copies were taken: `beginRestore` with the header of the last, every part in its order,
-   * `endRestore`.
+   * Continues where a copy was taken.
    *
-   * @returns false, and starts from nothing, if they are of another format or were taken with other options
+   * @returns false, and starts from nothing, if it is of another format or was taken with other options
+   * @throws CorruptError if an array is missing or does not fit
    */
-  beginRestore(saved: ProgressiveCopy['header']): boolean {
-    this.#changed.forget()
-    this.#itemIndex.clear()
-    this.#itemIds = []
-    this.#popularity.clear(1)
+  restore(saved: ProgressiveCopy['header'], arrays: NamedArrays): boolean {
     const header = saved as unknown as Header
     if (header.format !== format || header.options !== JSON.stringify(this.options)) return false
     this.#examples = header.examples
     this.#repeats = header.repeats
     this.#targets = header.targets
     this.#newestMs = header.newestMs
-    this.#restored = header
-    return true
-  }
-
-  /** @throws CorruptError if an array is missing or does not fit */
-  restorePart(arrays: NamedArrays): void {
-    if (arrays.has('items')) this.#restoreItems(arrays)
-    else this.#restoreSmall(arrays)
-  }
-
-  /** @throws CorruptError if parts are missing */
-  endRestore(): void {
-    const items = this.#restored?.items ?? this.#itemIndex.size
-    if (this.#restored === undefined || this.#itemIndex.size !== items)
-      throw new CorruptError(
-        `the saved progressive evaluation has ${this.#itemIndex.size} items of ${items}: use an earlier checkpoint, or reset`
-      )
-    this.#restored = undefined
+    this.#popularity.restore(arrays)
+    this.#sums.set(namedArray(arrays, 'sums', Float64Array, this.#sums.length))
+    this.#window.set(namedArray(arrays, 'window', Uint8Array, this.#window.length))
+    const values = namedArray(arrays, 'curve', Float64Array)
+    this.#curve.load({ periodTargets: header.periodTargets, values })
     this.#windowSums.fill(0)
     for (let slot = 0; slot < Math.min(this.#targets, this.options.windowTargets); slot++) {
       for (let m = 0; m < methodCount; m++)
         addRank(this.#windowSums, m * metricCount, this.#window[slot * methodCount + m]!)
     }
-  }
-
-  #restoreSmall(arrays: NamedArrays): void {
-    // Counts are in the unit of the copy that they came with: between two copies all counts came, or the unit only grew.
-    this.#popularity.unit = namedArray(arrays, 'units', Float64Array, 1)[0]!
-    this.#sums.set(namedArray(arrays, 'sums', Float64Array, this.#sums.length))
-    this.#window.set(namedArray(arrays, 'window', Uint8Array, this.#window.length))
-    const values = namedArray(arrays, 'curve', Float64Array)
-    this.#curve.load({ periodTargets: this.#restored!.periodTargets, values })
-  }
-
-  #restoreItems(arrays: NamedArrays): void {
-    const items = namedArray(arrays, 'items', Int32Array)
-    const n = items.length
-    const ids = unpackTexts(namedArray(arrays, 'ids', Uint8Array), namedArray(arrays, 'idLengths', Int32Array, n))
-    const counts = namedArray(arrays, 'counts', Float64Array, n)
-    this.#grow(items.reduce((size, item) => Math.max(size, item + 1), this.#itemIds.length))
-    for (const [i, item] of items.entries()) {
-      this.#itemIndex.set(ids[i]!, item)
-      this.#itemIds[item] = ids[i]!
-      this.#popularity.restore(item, counts[i]!)
-    }
+    return true
   }
 }
 
@@ -335,11 +242,11 @@ export class ProgressiveEvaluator {
 interface ProgressiveCopy {
   /** JSON-able. */
   readonly header: Readonly<Record<string, unknown>>
-  /** To be read once, while counting continues. */
+  /** One, made when it is fetched: counting continues meanwhile. */
   readonly parts: Iterable<NamedArrays>
 }
 
-const format = 'progressive/4'
+const format = 'progressive/5'
 interface Header {
   readonly format: string
   readonly examples: number
@@ -347,6 +254,5 @@ interface Header {
   readonly targets: number
   readonly newestMs: number
   readonly periodTargets: number
-  readonly items: number
   readonly options: string
 }

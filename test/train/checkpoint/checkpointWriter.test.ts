@@ -15,7 +15,7 @@ function trainerOf(items: number): IncrementalTrainer {
   return trainer
 }
 
-const nothing = () => ({ header: {}, parts: [] })
+const nothing = { header: {}, parts: [] }
 
 test('learning waits for the checkpoint once too much has been set aside for it, and that is told', async () => {
   const trainer = trainerOf(10_000) // two blocks and a half
@@ -28,7 +28,7 @@ test('learning waits for the checkpoint once too much has been set aside for it,
   checkpoints.save = (...args) => held.then(() => save(...args))
   const stalls: MetricsReport[number][] = []
   const writer = new CheckpointWriter({
-    ...{ trainer, checkpoints, clock: systemClock, waitingBlocks: () => 0, waitingBlocksMax: 1 },
+    ...{ trainer, checkpoints, clock: systemClock, waitingBlocksMax: 1 },
     measure: (report) => stalls.push(...report)
   })
   writer.take(1, nothing, { version: false, onSaved: () => {} })
@@ -55,7 +55,7 @@ test('learning waits for the checkpoint once too much has been set aside for it,
 test('a whole one is followed by such of changes until these weigh as much, and by a whole one for a version', async () => {
   const trainer = trainerOf(3000)
   const checkpoints = new CheckpointMemory(100, 100)
-  const writer = new CheckpointWriter({ trainer, checkpoints, clock: systemClock, waitingBlocks: () => 0 })
+  const writer = new CheckpointWriter({ trainer, checkpoints, clock: systemClock })
   const kinds: string[] = []
   const save = checkpoints.save.bind(checkpoints)
   checkpoints.save = (step, checkpoint, options = {}) => {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { CorruptError } from '../../../src/core/errors.ts'
-import type { NamedArrays } from '../../../src/core/namedArrays.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import type { Example } from '../../../src/records/example.ts'
 import { PeriodCurve } from '../../../src/train/progressive/periodCurve.ts'
@@ -171,21 +170,13 @@ test('saved half way and loaded, it ends as if nothing had happened', () => {
   for (const { examples, ranks } of batches) straight.observe(examples, ranks)
   const first = new ProgressiveEvaluator(options)
   for (const { examples, ranks } of batches.slice(0, 17)) first.observe(examples, ranks)
-  const whole = [...first.copy('whole').parts]
   first.observe(batches[17]!.examples, batches[17]!.ranks)
-  const { header, parts } = first.copy('changed')
-  const changed: NamedArrays[] = []
-  // What is copied is of the moment when the copy began, however late its parts are fetched.
-  let next = 18
-  for (const part of parts) {
-    changed.push(part)
-    for (const { examples, ranks } of batches.slice(next, next + 11)) first.observe(examples, ranks)
-    next += 11
-  }
+  const { header, parts } = first.copy()
+  // What is copied is of the moment when it was, however late it is fetched.
+  for (const { examples, ranks } of batches.slice(18)) first.observe(examples, ranks)
+  const [saved] = [...parts]
   const second = new ProgressiveEvaluator(options)
-  assert.equal(second.beginRestore(JSON.parse(JSON.stringify(header)) as typeof header), true)
-  for (const part of [...whole, ...changed]) second.restorePart(part)
-  second.endRestore()
+  assert.equal(second.restore(JSON.parse(JSON.stringify(header)) as typeof header, saved!), true)
   for (const { examples, ranks } of batches.slice(18)) second.observe(examples, ranks)
   const { window: expectedWindow, ...expected } = straight.report()
   const { window, ...rest } = second.report()
@@ -198,44 +189,34 @@ test('saved half way and loaded, it ends as if nothing had happened', () => {
   }
 })
 
-test('the scale of the counts may be moved while they are copied', () => {
+test('a copy is of its moment though the scale of the counts is moved, or another state restored, meanwhile', () => {
   // Everything fades by half with every click: the scale is moved after 60 of them.
   const evaluator = new ProgressiveEvaluator({ popularityHalfLife: 1 })
-  const learn = (count: number) => {
+  const observe = (count: number) => {
     for (let i = 0; i < count; i++)
       evaluator.observe([example([`i${i % 7}`], `i${(i + 1) % 20_000}`, i)], Int32Array.of(0))
   }
-  learn(20_000)
-  const expected = [...evaluator.copy('whole').parts]
-  const { parts } = evaluator.copy('whole')
-  const copied: NamedArrays[] = []
-  for (const part of parts) {
-    copied.push(part)
-    learn(150)
-  }
-  const byItem = (all: readonly NamedArrays[]) =>
-    new Map(
-      all.slice(1).flatMap((part) => [...part.get('items')!].map((item, i) => [item, part.get('counts')![i]] as const))
-    )
-  assert.deepEqual(
-    [...byItem(copied)].sort(([a], [b]) => a - b),
-    [...byItem(expected)]
-  )
+  observe(20_000)
+  const expected = [...evaluator.copy().parts]
+  const { parts } = evaluator.copy()
+  observe(150)
+  const empty = new ProgressiveEvaluator({ popularityHalfLife: 1 }).copy()
+  evaluator.restore(empty.header, [...empty.parts][0]!)
+  assert.deepEqual([...parts], expected)
 })
 
 test('state of other options is not gone on with; an incomplete one is an error', () => {
-  const copy = () => {
-    const { header, parts } = new ProgressiveEvaluator().copy('whole')
-    return { header, parts: [...parts] }
-  }
-  const { header, parts } = copy()
-  assert.equal(new ProgressiveEvaluator({ windowTargets: 7 }).beginRestore(header), false)
-  assert.equal(new ProgressiveEvaluator().beginRestore({}), false)
+  const { header, parts } = new ProgressiveEvaluator().copy()
+  const [arrays] = [...parts]
+  assert.equal(new ProgressiveEvaluator({ windowTargets: 7 }).restore(header, arrays!), false)
+  assert.equal(new ProgressiveEvaluator().restore({}, arrays!), false)
   const evaluator = new ProgressiveEvaluator()
-  evaluator.beginRestore(header)
-  assert.throws(() => evaluator.restorePart(new Map([...parts[0]!].filter(([name]) => name !== 'curve'))), CorruptError)
-  evaluator.beginRestore({ ...header, items: 3 })
-  assert.throws(() => evaluator.endRestore(), CorruptError)
+  const without = (left: string) => new Map([...arrays!].filter(([name]) => name !== left))
+  assert.throws(() => evaluator.restore(header, without('curve')), CorruptError)
+  assert.throws(
+    () => evaluator.restore(header, new Map([...without('counts'), ['counts', new Float64Array(3)]])),
+    CorruptError
+  )
 })
 
 test('beyond itemsMax items the simple methods learn no more, and nothing breaks', () => {
