@@ -8,7 +8,7 @@ import type { RunDirectory } from '../../../src/core/runDirectory.ts'
 import type { IndexState, VectorIndex } from '../../../src/index/vectorIndex.ts'
 import type { BackendReport } from '../../../src/model/backend.ts'
 import { openHttpRegistry, openQdrantIndex, readIndex } from '../../parts.ts'
-import { examineSchemas, levelWanted, type SchemaReport } from '../schemas.ts'
+import { examineSchemas, levelWanted, type SchemaReport } from '../schemaReports.ts'
 import { doubtful, type Finding, failed, failure, fine } from './finding.ts'
 
 /** Below this a checkpoint or the log may run out of room soon. */
