@@ -31,6 +31,13 @@ export async function askFor(path, options) {
 export const user = (id) => askFor(`/v1/users/${encodeURIComponent(id)}?map=true&nearest=6`)
 export const userBriefly = (id) => askFor(`/v1/users/${encodeURIComponent(id)}?nearest=1`)
 export const recommendations = (id) => ask(`/v1/users/${encodeURIComponent(id)}/recommendations?limit=10&explain=true`)
+/** @param options parameters of a list, such as `diversity` and `filter.genre` */
+const list = (path, options) => ask(`${path}?${new URLSearchParams({ limit: 10, ...options })}`)
+export const listFor = (id, options) => list(`/v1/users/${encodeURIComponent(id)}/recommendations`, options)
+export const listLike = (id, options) => list(`/v1/items/${encodeURIComponent(id)}/similar`, options)
+export const listPopular = (options) => list('/v1/popular', options)
+export const attribution = (variant) =>
+  ask(`/v1/attribution${variant === '' ? '' : `?variant=${encodeURIComponent(variant)}`}`)
 export const versions = () => ask('/v1/versions')
 export const item = (id) => askFor(`/v1/items/${encodeURIComponent(id)}`)
 export const similar = (id) => ask(`/v1/items/${encodeURIComponent(id)}/similar?limit=12`)

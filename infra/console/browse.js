@@ -1,7 +1,7 @@
 // Users by their newest event and items by popularity, with a box that filters while one types.
 
 import { items as askItems, users as askUsers } from './api.js'
-import { count, dateTime, empty, h, itemLink, nameOf, table, userLink } from './dom.js'
+import { choose, chosen, count, dateTime, empty, h, itemLink, nameOf, table, userLink } from './dom.js'
 import { search } from './user.js'
 
 /** Pause in typing before a request. */
@@ -46,7 +46,7 @@ export function browseUsers(root) {
       'div',
       { class: 'head' },
       h('h1', {}, 'Users'),
-      search('', (event) => list.ask(event.target.value))
+      search(chosen().get('text') ?? '', (event) => list.ask(event.target.value))
     ),
     list.element
   )
@@ -81,6 +81,7 @@ export function browseItems(root) {
     'aria-label': 'Title or id',
     autocomplete: 'off',
     maxlength: 1024,
+    value: chosen().get('text'),
     oninput: (event) => list.ask(event.target.value)
   })
   const form = h('form', { role: 'search', onsubmit: (event) => event.preventDefault() }, input)
@@ -103,10 +104,11 @@ function browser(find) {
       if (!signal.aborted) element.replaceChildren(h('p', { class: 'empty bad' }, error.message))
     }
   }
-  void now('')
+  void now(chosen().get('text') ?? '')
   return {
     element,
     ask(text) {
+      choose({ text })
       clearTimeout(timer)
       timer = setTimeout(() => void now(text), restMs)
     },

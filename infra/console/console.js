@@ -3,6 +3,7 @@
 import { ask, setToken } from './api.js'
 import { browseItems, browseUsers } from './browse.js'
 import { h } from './dom.js'
+import { experimentsPage } from './experiments.js'
 import { itemPage } from './item.js'
 import { overview } from './overview.js'
 import { userPage } from './user.js'
@@ -23,7 +24,7 @@ let page
 let lostMs = 0
 
 function route() {
-  const [, name = '', ...rest] = location.hash.split('/')
+  const [, name = '', ...rest] = location.hash.split('?')[0].split('/')
   let id = rest.join('/')
   try {
     id = decodeURIComponent(id)
@@ -35,7 +36,8 @@ function route() {
     users: [browseUsers, '#/users'],
     user: [userPage, '#/users'],
     items: [browseItems, '#/items'],
-    item: [itemPage, '#/items']
+    item: [itemPage, '#/items'],
+    experiments: [experimentsPage, '#/experiments']
   }[name] ?? [overview, '#/']
   for (const link of document.querySelectorAll('nav a')) {
     if (link.getAttribute('href') === current) link.setAttribute('aria-current', 'page')

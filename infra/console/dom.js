@@ -85,11 +85,18 @@ export function pairs(list, entries) {
 
 export const row = (...cells) => h('tr', {}, ...cells.map((cell) => h('td', {}, cell)))
 
-/** @param right index of the first column that holds numbers @param rows `tr` elements */
+/** It scrolls where it is wider than the page. @param right first column of numbers @param rows `tr` elements */
 export const table = (names, right, rows) =>
   h(
+    'div',
+    { class: 'more across', tabindex: 0, role: 'group', 'aria-label': names.join(', ') },
+    bareTable(names, right, rows)
+  )
+
+const bareTable = (names, right, rows) =>
+  h(
     'table',
-    { class: 'more' },
+    {},
     h(
       'thead',
       {},
@@ -101,3 +108,22 @@ export const table = (names, right, rows) =>
     ),
     h('tbody', {}, rows)
   )
+
+/** What is chosen on a page is kept behind its address, so that it survives a reload and can be sent to others. */
+export const chosen = () => new URLSearchParams(location.hash.split('?')[1] ?? '')
+export function choose(options) {
+  const query = new URLSearchParams(Object.entries(options).filter(([, value]) => value !== '')).toString()
+  history.replaceState(null, '', location.hash.split('?')[0] + (query === '' ? '' : `?${query}`))
+}
+
+const focusable = 'a, button, input, select, summary, [tabindex]'
+
+/** Replaces the content: what was focused or scrolled sideways stays so, by its place among its like. */
+export function refill(parent, ...children) {
+  const all = (selector) => [...parent.querySelectorAll(selector)]
+  const scrolled = all('.across').map(({ scrollLeft }) => scrollLeft)
+  const focused = all(focusable).indexOf(document.activeElement)
+  parent.replaceChildren(...children)
+  for (const [i, region] of all('.across').entries()) region.scrollLeft = scrolled[i] ?? 0
+  all(focusable)[focused]?.focus({ preventScroll: true })
+}

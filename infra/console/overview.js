@@ -2,7 +2,7 @@
 
 import { versions as askVersions } from './api.js'
 import { qualityChart } from './chart.js'
-import { card, count, dateTime, duration, h, pairs, plural, rate, ratio, row, table } from './dom.js'
+import { card, count, dateTime, duration, h, pairs, plural, rate, ratio, refill, row, table } from './dom.js'
 
 /** Each request reads the headers of checkpoints. */
 const versionsMs = 5000
@@ -40,7 +40,7 @@ export function overview(root) {
     versionsAskedMs = performance.now()
     const parts = await askVersions().then(versionParts, () => []) // the banner shows the error
     if (parts.length === 0) return
-    versionList.replaceChildren(...parts)
+    refill(versionList, ...parts)
     versionCard.hidden = false
   }
   root.append(
@@ -256,7 +256,7 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
             : 'None yet: the served weights are newer than the first checkpoint interval (train.checkpointIntervalMs).'
         )
       : table(
-          ['Step', 'When', 'Examples learned', ''],
+          ['Step', 'When', 'Examples learned', 'Note'],
           9,
           checkpoints.map(({ step, version, savedAtMs, examplesLearned, damaged }) =>
             row(

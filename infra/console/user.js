@@ -1,8 +1,23 @@
 // One user: history, interests, map and recommendations; a click is sent as a real event, to see the list change.
 
-import { user as askUser, post, recommendations, userBriefly, users } from './api.js'
-import { badge, card, count, dateTime, duration, empty, h, itemLink, nameOf, plural, rowList, userLink } from './dom.js'
+import { user as askUser, listFor, post, recommendations, userBriefly, users } from './api.js'
+import {
+  badge,
+  card,
+  count,
+  dateTime,
+  duration,
+  empty,
+  h,
+  itemLink,
+  nameOf,
+  plural,
+  refill,
+  rowList,
+  userLink
+} from './dom.js'
 import { interestMap } from './map.js'
+import { playground } from './playground.js'
 
 /** Interval of checks for new vectors, and how long they may take. */
 const lookMs = 150
@@ -21,6 +36,7 @@ export function userPage(root, id, shared) {
   const body = h('div', { class: 'stack' })
   const said = h('p', { class: 'said', role: 'status' })
   const map = interestMap()
+  const tried = playground(id, () => profile)
   root.append(
     h(
       'div',
@@ -28,18 +44,22 @@ export function userPage(root, id, shared) {
       h('div', {}, h('p', { class: 'soft small' }, 'User'), h('h1', {}, id), facts),
       search('')
     ),
-    body
+    h('div', { class: 'stack' }, body, tried.element)
   )
 
-  /** A list that is not personal says so: then there is no profile. */
   async function load() {
     const asked = await recommendations(id)
-    profile = asked.coldStart === undefined ? await askUser(id) : undefined
+    // In an arm of popular items the list says nothing of the user.
+    profile = asked.coldStart === undefined || asked.variant !== undefined ? await askUser(id) : undefined
     list = asked
   }
 
   load().then(
-    () => !closed && show(),
+    () => {
+      if (closed) return
+      show()
+      void tried.load()
+    },
     (error) => {
       facts.textContent = ''
       body.replaceChildren(
@@ -55,12 +75,15 @@ export function userPage(root, id, shared) {
 
   function tellFacts() {
     if (list === undefined) return
+    const notPersonal = list.why === undefined ? [] : [`Not personal: ${list.why}`]
     if (profile === undefined) {
-      facts.textContent = `Not personal: ${list.why}.`
+      facts.textContent = `${notPersonal.join()}.`
       return
     }
     const ageMs = Math.max(0, (shared.status?.nowMs ?? profile.updatedAtMs) - profile.updatedAtMs)
     facts.textContent = [
+      ...notPersonal,
+      ...(list.variant === undefined ? [] : [`variant ${list.variant}`]),
       `${plural(profile.historyLength, 'step')} of history, the newest ${dateTime(profile.newestMs)}`,
       `vectors ${duration(ageMs)} old`,
       profile.version
@@ -74,13 +97,14 @@ export function userPage(root, id, shared) {
       profile === undefined
         ? [coldCard()]
         : [profile.mapShare !== undefined && mapCard(), historyCard()].filter(Boolean)
-    body.replaceChildren(
+    refill(
+      body,
       h('div', { class: 'two' }, listCard(before), h('div', { class: 'stack' }, ...right)),
       ...(profile === undefined
         ? []
         : [
             h('h2', {}, 'Interests, by the items nearest to them'),
-            h('div', { class: 'interests' }, ...profile.interests.map(interestCard))
+            h('div', { class: 'interests' }, ...profile.interests.map(interestCard(profile)))
           ])
     )
   }
@@ -181,14 +205,6 @@ export function userPage(root, id, shared) {
       'History, interests and map appear here after the first click on an item that the model knows.'
     )
 
-  const interestCard = ({ interest, nearest }) =>
-    h(
-      'section',
-      { class: `card i${interest % 8}` },
-      h('h2', {}, badge(interest), `Interest ${interest + 1}`),
-      rowList(nearest.map((one) => row(one, false)))
-    )
-
   async function click(one) {
     busy = true
     for (const button of body.querySelectorAll('button.click')) button.disabled = true
@@ -204,6 +220,7 @@ export function userPage(root, id, shared) {
         userId: id,
         itemId: one.itemId,
         type: shared.status?.eventTypes[0] ?? 'click',
+        listId: list.listId,
         ...(await eventTime())
       })
       for (;;) {
@@ -223,6 +240,7 @@ export function userPage(root, id, shared) {
       say(`The list followed in ${tookSeconds} s: ${fresh} of ${list.items.length} are new.`, 'done')
       busy = false
       show(before)
+      void tried.load()
     } catch (error) {
       say(error.message, 'bad')
       busy = false
@@ -232,7 +250,7 @@ export function userPage(root, id, shared) {
 
   /** Whether there are vectors made since then, with the item in their history. */
   async function followed(itemId, sinceMs) {
-    if (profile === undefined) return (await recommendations(id)).coldStart === undefined
+    if (profile === undefined) return (await listFor(id, { variant: 'default' })).coldStart === undefined
     const now = await userBriefly(id)
     return now !== undefined && now.updatedAtMs > sinceMs && now.history.some((step) => step.itemId === itemId)
   }
@@ -253,8 +271,58 @@ export function userPage(root, id, shared) {
     update: tellFacts,
     close() {
       closed = true
+      tried.close()
     }
   }
+}
+
+/** Steps that an interest explains, below which there is little evidence for it. */
+const evidenceMin = 2
+
+/** Of one interest: named by what its items have in common, and as strong as the share of the history that it explains. */
+function interestCard({ interests, historyLength }) {
+  const names = namesOf(interests)
+  return ({ interest, strength, nearest }, i) => {
+    const weak = strength !== undefined && strength * historyLength < evidenceMin
+    const share = strength === undefined ? '' : `${Math.round(100 * strength)}% of the history`
+    return h(
+      'section',
+      { class: `card i${interest % 8}${weak ? ' weak' : ''}` },
+      h('h2', {}, badge(interest), names[i] ?? `Interest ${interest + 1}`),
+      strength !== undefined &&
+        h(
+          'div',
+          { class: 'strength' },
+          h('meter', { min: 0, max: 1, value: strength, 'aria-label': `Strength of interest ${interest + 1}` }),
+          h('p', { class: 'soft small' }, weak ? `${share}: little evidence` : share)
+        ),
+      rowList(nearest.map((one) => row(one, false)))
+    )
+  }
+}
+
+/** At least this many of an interest's items have the feature that names it. */
+const namedShare = 0.5
+
+/** Of each interest the features that half of its items have, those first that other interests have least. */
+function namesOf(interests) {
+  const counts = interests.map(({ nearest }) => {
+    const values = new Map()
+    for (const { about = '' } of nearest)
+      for (const value of new Set(about.split(', '))) if (value !== '') values.set(value, (values.get(value) ?? 0) + 1)
+    return values
+  })
+  return counts.map((values, i) => {
+    const elsewhere = (value) => counts.reduce((sum, other, j) => sum + (j === i ? 0 : (other.get(value) ?? 0)), 0)
+    const named = [...values].filter(([, n]) => n >= namedShare * interests[i].nearest.length)
+    named.sort(([a, n], [b, m]) => m - elsewhere(b) / interests.length - (n - elsewhere(a) / interests.length))
+    return named.length === 0
+      ? undefined
+      : named
+          .slice(0, 2)
+          .map(([value]) => value)
+          .join(', ')
+  })
 }
 
 /** An item as a line of a list. */

@@ -2,8 +2,9 @@
 // the pictures.
 
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
@@ -67,6 +68,16 @@ async function open(hash: string): Promise<{ page: Page; complaints: string[] }>
   })
   await page.goto(`${base}/${hash}`)
   return { page, complaints }
+}
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+/** What axe-core finds wrong with a page, of WCAG and of good practice. */
+async function barriers(page: Page): Promise<unknown> {
+  await page.evaluate(axe)
+  return page.evaluate(
+    'axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes.map(({ target }) => target.join(" "))]))'
+  )
 }
 
 const shoot = (page: Page, name: string) => page.screenshot({ path: path.join(shots, `${name}.png`), fullPage: true })
@@ -200,6 +211,61 @@ test('a click is a real event, and the list follows it', { skip }, async () => {
   await page.close()
 })
 
+test('experiments: the click of the page is attributed, and what is chosen survives a reload', { skip }, async () => {
+  type Attribution = { variants: { variant: string; lists: number; clickedLists: number }[] }
+  const { page, complaints } = await open('#/experiments')
+  await page.locator('tbody tr').first().waitFor()
+  const { variants } = await ask<Attribution>('/v1/attribution')
+  const [all] = variants.filter(({ variant }) => variant === 'default')
+  assert(all !== undefined && all.clickedLists >= 1, JSON.stringify(variants))
+  assert.deepEqual(await barriers(page), [])
+  await page.getByLabel('Lists of').selectOption('default')
+  await page.reload()
+  await page.locator('tbody tr').first().waitFor()
+  assert.equal(await page.getByLabel('Lists of').inputValue(), 'default')
+  // The page is refreshed every five seconds: what was focused stays so.
+  const table = page.locator('.across').first()
+  await table.focus()
+  await table.evaluate((element) => element.setAttribute('data-old', ''))
+  await page.locator('[data-old]').waitFor({ state: 'detached' })
+  assert.equal(await page.evaluate('document.activeElement === document.querySelector(".across")'), true)
+  await shoot(page, 'experiments')
+  assert.deepEqual(complaints, [])
+  await page.close()
+})
+
+test('the playground compares methods under a filter, and counts nothing', { skip }, async () => {
+  const userId = await someUser()
+  const { page, complaints } = await open(`#/user/${userId}`)
+  await page.locator('.three ol').nth(2).waitFor()
+  const counted = async () => {
+    const { variants } = await ask<{ variants: { variant: string; lists: number }[] }>('/v1/attribution')
+    return variants.find(({ variant }) => variant === 'default')?.lists
+  }
+  assert.deepEqual(await page.locator('.interests .weak').count(), await page.getByText('little evidence').count())
+  const before = await counted()
+  await page.getByLabel('Filter: field').fill('category')
+  await page.getByLabel('value', { exact: true }).fill('Music')
+  await page.getByLabel('Diversity', { exact: true }).fill('0.5')
+  await page
+    .locator('.three .about', { hasNotText: /^Music/ })
+    .first()
+    .waitFor({ state: 'detached' })
+  assert.match(page.url(), /\?diversity=0.5&.*field=category&is=Music/)
+  assert.equal(await counted(), before)
+  await page.reload()
+  await page.locator('.three ol').nth(2).waitFor()
+  assert.equal(await page.getByLabel('value', { exact: true }).inputValue(), 'Music')
+  await page.getByLabel('Filter: field').fill('colour')
+  await page.getByText('no item has a feature in the field "colour"').first().waitFor()
+  await shoot(page, 'playground')
+  assert(
+    complaints.every((text) => text.includes('400')),
+    String(complaints)
+  )
+  await page.close()
+})
+
 test('a user never seen gets what is popular, and after one click a list of their own', { skip }, async () => {
   const { page, complaints } = await open('#/user/never%20seen')
   await page.getByText('One click is enough').waitFor()
@@ -253,19 +319,21 @@ test('users: narrowed by the beginning of an id, opened by Enter, and never run 
 test('every page fits a phone, in the dark too, and the theme can be chosen', { skip }, async () => {
   const userId = await someUser()
   const { page, complaints } = await open('#/')
-  await page.setViewportSize({ width: 360, height: 740 })
+  await page.setViewportSize({ width: 390, height: 740 })
   await page.emulateMedia({ colorScheme: 'dark' })
   for (const [name, hash, ready] of [
     ['overview', '#/', '.flow li'],
     ['users', '#/users', 'tbody tr'],
-    ['user', `#/user/${userId}`, '#list'],
-    ['items', '#/items', 'tbody tr']
+    ['user', `#/user/${userId}`, '.three ol'],
+    ['items', '#/items', 'tbody tr'],
+    ['experiments', '#/experiments', 'tbody tr']
   ] as const) {
     await page.goto(`${base}/${hash}`)
     await page.locator(ready).first().waitFor()
     const over = await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')
     const background = await page.evaluate('getComputedStyle(document.body).backgroundColor')
     assert.equal(over, 0, `${name} is wider than the screen`)
+    assert.deepEqual(await barriers(page), [], `${name} in the dark`)
     assert.equal(background, 'rgb(14, 17, 22)')
     await shoot(page, `${name}-phone-dark`)
   }

@@ -26,7 +26,7 @@ export class Variants {
   /** `default` first. */
   shares(): { readonly name: string; readonly share: number }[] {
     const rest = this.#arms.reduce((left, { share }) => left - share, 1)
-    return [{ name: defaultVariant.name, share: Math.max(0, rest) }, ...this.#arms]
+    return [{ name: defaultVariant.name, share: Math.max(0, Math.round(rest * 1e9) / 1e9) }, ...this.#arms]
   }
 
   of(userId: UserId): VariantOptions {
