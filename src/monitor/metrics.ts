@@ -358,8 +358,8 @@ export const metricDefinitions = {
   }),
   denied: counter(
     'mtmi_serve_denied_requests_total',
-    'HTTP requests refused: no good token, a host name or an origin that is not allowed',
-    { reason: ['unauthenticated', 'forbidden', 'host', 'origin'] }
+    'HTTP requests refused: no good token, too many with it, a host name or an origin that is not allowed',
+    { reason: ['unauthenticated', 'forbidden', 'rate', 'host', 'origin'] }
   ),
   served: counter('mtmi_serve_lists_total', 'Lists answered, without their later pages, by where they came from', {
     ...{ source: listSource, variant }

@@ -139,6 +139,11 @@ export const serveSchema = section({
   adminToken: tokens().describe(
     'Tokens for all routes, including the console and the deletion of users. If any token is set, only health, metrics and API descriptions are available without one'
   ),
+  requestsPerSecond: real(0, 1_000_000)
+    .default(0)
+    .describe(
+      'Requests per second of each token, ten seconds of it at once; more get 429 with Retry-After. Without tokens: of all clients together. 0: no limit. Health, metrics and API descriptions are not counted'
+    ),
   hosts: textList(
     z
       .string()

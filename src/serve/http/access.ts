@@ -45,10 +45,11 @@ export class Access {
 
   /**
    * @param header `Authorization`
+   * @returns what tells the token from others, and is not the token; empty where none is needed
    * @throws ProblemError 401 without a known token, 403 where its role is not enough
    */
-  check(role: Role, header: string | undefined): void {
-    if (!this.on) return
+  check(role: Role, header: string | undefined): string {
+    if (!this.on) return ''
     const token = /^Bearer +(\S+) *$/i.exec(header ?? '')?.[1]
     if (token === undefined || token.length > tokenLengthMax)
       throw denied(
@@ -59,7 +60,7 @@ export class Access {
     // Every token is compared: the time taken shows neither a near match nor a match.
     const roles = new Set(this.#tokens.flatMap((known) => (timingSafeEqual(known.hash, hash) ? [known.role] : [])))
     if (roles.size === 0) throw denied(401, 'the token is unknown', ', error="invalid_token"')
-    if (roles.has(role) || roles.has('admin')) return
+    if (roles.has(role) || roles.has('admin')) return hash.toString('base64')
     const needed = role === 'admin' ? role : `${role} or admin`
     throw denied(
       403,

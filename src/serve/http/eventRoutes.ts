@@ -47,6 +47,20 @@ const eventSchema = named('Event', {
 })
 type PostedEvent = z.infer<typeof eventSchema>
 
+/** The same key and place in a request give the same event id, and what repeats an id is dropped. */
+const idempotencyKey = {
+  type: 'object',
+  properties: {
+    'idempotency-key': {
+      type: 'string',
+      pattern: '^[!-~]{1,255}$',
+      title: '1…255 printable ASCII characters without blanks',
+      description:
+        'Unique per request, such as a UUID; sent again with the same events, none of them counts twice. For events without an `eventId`'
+    }
+  }
+}
+
 const acceptedSchema = named('Accepted', {
   accepted: z.int().min(1),
   eventIds: z.array(z.string()).describe('In the order of the request')
@@ -59,7 +73,8 @@ export function addEventRoutes(app: FastifyInstance, parts: EventParts, account:
       ...{ method: 'POST', url: '/v1/events', operationId: 'postEvents', status: 202, attachValidation: true },
       summary: 'Accepts interactions, all of them or none: durable before the answer, training and serving follow',
       body: z.union([eventSchema, z.array(eventSchema).min(1).max(eventsMax)]),
-      answer: acceptedSchema
+      answer: acceptedSchema,
+      headers: idempotencyKey
     },
     async ({ body, headers, validationError }) => {
       const count = Array.isArray(body) ? body.length : 1
@@ -67,7 +82,8 @@ export function addEventRoutes(app: FastifyInstance, parts: EventParts, account:
       let outcome: Outcome<'serve'> = 'refused'
       try {
         if (validationError !== undefined) throw validationError
-        const interactions = interactionsOf(body, parts)
+        const key = headers['idempotency-key']
+        const interactions = interactionsOf(body, parts, typeof key === 'string' ? key : undefined)
         outcome = 'failed'
         await parts.accept(interactions, typeof headers.traceparent === 'string' ? headers.traceparent : undefined)
         outcome = 'accepted'
@@ -93,14 +109,19 @@ export function addEventRoutes(app: FastifyInstance, parts: EventParts, account:
 }
 
 /** @throws ProblemError 400 with all problems */
-function interactionsOf(body: PostedEvent | PostedEvent[], parts: EventParts): Interaction[] {
+function interactionsOf(body: PostedEvent | PostedEvent[], parts: EventParts, key: string | undefined): Interaction[] {
   const { clock, eventClock = clock, newEventId = randomUUID, futureMaxMs = Number.POSITIVE_INFINITY } = parts
   const nowMs = eventClock.nowMs()
   const problems: string[] = []
   const interactions = [body].flat().map((event, i): Interaction => {
     const { userId, itemId, type, eventId, eventTime = null, value = null, context = null, listId } = event
     const interaction = {
-      ...{ eventId: eventId?.trim() ?? newEventId(), userId: userId.trim(), itemId: itemId.trim(), type: type.trim() },
+      ...{
+        eventId: eventId?.trim() ?? (key === undefined ? newEventId() : `idempotency-key/${key}/${i}`),
+        userId: userId.trim(),
+        itemId: itemId.trim(),
+        type: type.trim()
+      },
       eventTimeMs: eventTime === null ? nowMs : eventTimeMs(eventTime)!,
       ...(value === null ? {} : { value }),
       ...(context === null ? {} : { context }),

@@ -1,7 +1,8 @@
-// What a request must pass before its route answers: a free slot, a known host name and origin, a token, and a body
-// that arrives in time. In this order, before the body is read.
+// What a request must pass before its route answers: a free slot, a known host name and origin, a token with
+// requests left, and a body that arrives in time. In this order, before the body is read.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Clock } from '../../core/clock.ts'
 import type { ServeOptions } from '../../core/config/config.ts'
 import type { httpRequestKinds } from '../../monitor/metrics.ts'
 import type { Metrics } from '../../monitor/metricsRegistry.ts'
@@ -9,11 +10,13 @@ import { type Access, neededRole } from './access.ts'
 import { pathOf } from './httpApp.ts'
 import { Origins } from './origins.ts'
 import { ProblemError } from './problem.ts'
+import { RateLimit } from './rateLimit.ts'
 import { overloaded } from './workLimit.ts'
 
 interface GuardParts {
   readonly access: Access
-  readonly options: Pick<ServeOptions, 'hosts' | 'corsOrigins'>
+  readonly options: Pick<ServeOptions, 'hosts' | 'corsOrigins' | 'requestsPerSecond'>
+  readonly clock: Clock
   /** Requests of each kind that are answered at a time. */
   readonly activeMax: number
   readonly metrics: Metrics
@@ -21,16 +24,20 @@ interface GuardParts {
   readonly arrivalMaxMs: number
 }
 
+/** By the status of what is wrong with a token. */
+const reasons: Partial<Record<number, 'forbidden' | 'rate'>> = { 403: 'forbidden', 429: 'rate' }
+
 type RequestKind = (typeof httpRequestKinds)[number]
 
 /** Must come before the routes. */
 export function addGuard(
   app: FastifyInstance,
-  { access, options, activeMax, metrics, arrivalMaxMs }: GuardParts
+  { access, options, clock, activeMax, metrics, arrivalMaxMs }: GuardParts
 ): void {
   const origins = new Origins(options, access.on)
   const routes = addPreflights(app, origins)
   const slots = new Slots(activeMax, metrics)
+  const limit = new RateLimit(options.requestsPerSecond, clock)
 
   app.setNotFoundHandler((request) => {
     throw noSuchRoute(request, routes)
@@ -46,7 +53,7 @@ export function addGuard(
     // A browser sends a preflight without the token.
     if (method === 'OPTIONS') return
     counted('origin', () => origins.checkOrigin(method, role, headers))
-    if (role !== undefined) counted('token', () => access.check(role, headers.authorization))
+    if (role !== undefined) counted('token', () => limit.take(access.check(role, headers.authorization)))
     expectBody(request, reply, arrivalMaxMs)
   })
 
@@ -56,7 +63,7 @@ export function addGuard(
       check()
     } catch (error) {
       if (error instanceof ProblemError)
-        metrics.denied.inc({ reason: what !== 'token' ? what : error.status === 403 ? 'forbidden' : 'unauthenticated' })
+        metrics.denied.inc({ reason: what === 'token' ? (reasons[error.status] ?? 'unauthenticated') : what })
       throw error
     }
   }

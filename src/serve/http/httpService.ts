@@ -114,7 +114,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     return { ...rest, accounts: [...accounts, account.numbers(), attribution.account()] }
   }
   addDescription(app, { version, tokens: access.on })
-  addGuard(app, { access, options, activeMax, metrics, arrivalMaxMs })
+  addGuard(app, { access, options, clock: parts.clock, activeMax, metrics, arrivalMaxMs })
   app.register(async (routes) => {
     const onListError = (error: unknown) => logger?.error({ err: error }, 'a list of a batch failed')
     const lists = listMaking({ ...parts, onListError }, attribution)

@@ -81,7 +81,7 @@ export class Origins {
     if (origin === undefined || !this.#allows(origin, role)) return {}
     return {
       'access-control-allow-methods': methods.join(', '),
-      'access-control-allow-headers': 'Authorization, Content-Type, If-None-Match, Traceparent',
+      'access-control-allow-headers': 'Authorization, Content-Type, Idempotency-Key, If-None-Match, Traceparent',
       'access-control-max-age': preflightMaxAge
     }
   }

@@ -15,6 +15,7 @@ const problemKinds = {
   413: ['too-large', 'The request is too large'],
   415: ['unsupported-media-type', 'The body is not JSON'],
   421: ['misdirected', 'The host name is not accepted'],
+  429: ['too-many-requests', 'The client sends too many requests'],
   431: ['headers-too-large', 'The headers or the address are too large'],
   500: ['internal', 'The service failed'],
   503: ['unavailable', 'The service cannot answer now']

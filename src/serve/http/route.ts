@@ -26,6 +26,8 @@ interface RouteOptions<Query extends z.ZodType, Body extends z.ZodType, Answer e
   readonly errors?: Readonly<Record<number, string>>
   /** A GET answers 304 without a body where the client has this answer already (`ETag`, `If-None-Match`). */
   readonly entityTag?: boolean
+  /** JSON Schema of headers that it reads. */
+  readonly headers?: JsonSchema
   /** The handler gets `validationError` instead of the client. */
   readonly attachValidation?: boolean
 }
@@ -178,16 +180,19 @@ function errorsOf(schema: FastifySchema, { url, method, tokens }: Place): Record
     500: 'An error of the service',
     ...(role === undefined
       ? {}
-      : { 503: 'Nothing is published yet, the index is away, or too many requests of this kind are being answered' })
+      : {
+          429: 'Too many requests of this token (`serve.requestsPerSecond`)',
+          503: 'Nothing is published yet, the index is away, or too many requests of this kind are being answered'
+        })
   }
 }
 
-/** @param status of 503: with the time after which to try again */
+/** @param status of 429 and 503: with the time after which to try again */
 function problem(description: string, status: string): JsonSchema {
   return {
     description,
     content: { 'application/problem+json': { schema: { $ref: 'Problem#' } } },
-    ...(Number(status) === 503
+    ...(['429', '503'].includes(status)
       ? { headers: { 'Retry-After': { type: 'integer', description: 'Seconds after which to try again' } } }
       : {})
   }
