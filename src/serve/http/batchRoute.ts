@@ -16,13 +16,13 @@ const usersMax = 100
 /** Lists of a request that are made at a time: further ones would delay the lists of other requests. */
 const batchLists = 4
 
-const batchSchema = requestSchema
+export const batchSchema = requestSchema
   .omit({ userId: true, userIds: true, basket: true, history: true, cursor: true })
   .extend({ userIds: z.array(z.string()).min(1).max(usersMax).describe('Stored users') })
   .meta({ id: 'BatchRequest' })
 
 const failureSchema = named('FailedList', { userId: z.string(), error: problemSchema })
-const listsSchema = named('BatchOfLists', {
+export const listsSchema = named('BatchOfLists', {
   lists: z
     .array(z.union([recommendationsSchema, failureSchema]))
     .describe('In the order of the request. `next` of a list is a `cursor` of `POST /v1/recommendations`')

@@ -33,7 +33,7 @@ export interface EventParts {
 /** Events in one request: with 200 bytes each a fifth of the default body limit. */
 const eventsMax = 1000
 
-const eventSchema = named('Event', {
+export const eventSchema = named('Event', {
   userId: bodyIdSchema('The user'),
   itemId: bodyIdSchema('The item'),
   type: bodyIdSchema(
@@ -61,7 +61,7 @@ const idempotencyKey = {
   }
 }
 
-const acceptedSchema = named('Accepted', {
+export const acceptedSchema = named('Accepted', {
   accepted: z.int().min(1),
   eventIds: z.array(z.string()).describe('In the order of the request')
 })

@@ -54,7 +54,7 @@ const contentShape = {
     .nullish()
 }
 
-const patchSchema = named('ItemPatch', {
+export const patchSchema = named('ItemPatch', {
   title: z.string().nullish().describe('null: without a title'),
   ...window,
   features: z
@@ -63,9 +63,11 @@ const patchSchema = named('ItemPatch', {
     .nullish()
     .describe('Replaces the values of each field named; null removes them, or in place of the object all fields')
 })
-const contentSchema = named('ItemContent', contentShape)
-const postedItemSchema = named('PostedItem', { itemId: bodyIdSchema('The item'), ...contentShape })
-const changedSchema = named('ChangedItems', { itemIds: z.array(z.string()).describe('In the order of the request') })
+export const contentSchema = named('ItemContent', contentShape)
+export const postedItemSchema = named('PostedItem', { itemId: bodyIdSchema('The item'), ...contentShape })
+export const changedSchema = named('ChangedItems', {
+  itemIds: z.array(z.string()).describe('In the order of the request')
+})
 
 export function addItemChangeRoutes(app: FastifyInstance, parts: ItemParts): void {
   const { changeItems, currentItem, clock } = parts

@@ -20,7 +20,15 @@ import type { SessionEncoder } from '../sessions.ts'
 import { pageOf } from './cursor.ts'
 import { FilterCheck } from './filterCheck.ts'
 import { filterOfBody, filterOfQuery } from './filters.ts'
-import { type BodyRequest, type ListOptions, listSchema, requestSchema, type stepSchema } from './listSchemas.ts'
+import {
+  type BodyRequest,
+  type ListOptions,
+  listSchema,
+  popularSchema,
+  requestSchema,
+  similarSchema,
+  type stepSchema
+} from './listSchemas.ts'
 import { ProblemError } from './problem.ts'
 import { addRoute } from './route.ts'
 import { eventTimeMs } from './validation.ts'
@@ -91,15 +99,7 @@ export function addListRoutes(app: FastifyInstance, making: ListMaking): void {
     {
       ...{ method: 'GET', url: '/v1/popular', operationId: 'popular', entityTag: true },
       summary: 'What is popular now, in a context first where one is given',
-      query: listSchema.pick({
-        limit: true,
-        cursor: true,
-        filter: true,
-        exclude: true,
-        context: true,
-        pin: true,
-        explain: true
-      }),
+      query: popularSchema,
       answer: sessionRecommendationsSchema
     },
     async ({ query: { filter, ...options } }) =>
@@ -114,7 +114,7 @@ export function addListRoutes(app: FastifyInstance, making: ListMaking): void {
     {
       ...{ method: 'GET', url: '/v1/items/:id/similar', operationId: 'similar', pathId: 'The item', entityTag: true },
       summary: 'The items nearest to one',
-      query: listSchema.pick({ limit: true, cursor: true, filter: true, exclude: true }),
+      query: similarSchema,
       answer: similarItemsSchema,
       errors: { 404: 'The item is not in the index' }
     },

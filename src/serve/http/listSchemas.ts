@@ -97,6 +97,10 @@ export const listSchema = z.strictObject({
     .exactOptional()
 })
 
+const similarFields = { limit: true, cursor: true, filter: true, exclude: true } as const
+export const similarSchema = listSchema.pick(similarFields)
+export const popularSchema = listSchema.pick({ ...similarFields, context: true, pin: true, explain: true })
+
 export const stepSchema = z.union([
   bodyIdSchema('An item'),
   z.strictObject({

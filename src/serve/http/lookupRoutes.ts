@@ -57,6 +57,24 @@ const flag = (description: string) => z.boolean().default(false).describe(descri
 const vectors = flag('With the vectors themselves')
 const textSchema = (description: string) => z.string().max(idBytesMax).default('').describe(description)
 
+export const usersQuery = z.strictObject({
+  limit: limitSchema,
+  cursor: cursorSchema,
+  prefix: textSchema('Only ids with this prefix')
+})
+export const userQuery = z.strictObject({
+  nearest: z.int().min(1).max(20).default(6).describe('Items shown for each interest'),
+  map: flag('With the place of everything on the plane along which the interests differ most'),
+  vectors
+})
+export const itemsQuery = z.strictObject({
+  limit: limitSchema,
+  cursor: cursorSchema,
+  filter: queryFilterSchema.exactOptional(),
+  text: textSchema('Only items whose id or title contains it, in any case')
+})
+export const itemQuery = z.strictObject({ vectors })
+
 export function addLookupRoutes(app: FastifyInstance, parts: LookupParts, surroundings: Surroundings): void {
   const profiles = new Profiles(parts.index)
   addStatusRoutes(app, parts, surroundings)
@@ -114,11 +132,7 @@ function addUserRoutes(app: FastifyInstance, { index, newestUsers }: LookupParts
     {
       ...{ method: 'GET', url: '/v1/users', operationId: 'users', entityTag: true },
       summary: 'Some users: by their newest event where that is known, otherwise by id',
-      query: z.strictObject({
-        limit: limitSchema,
-        cursor: cursorSchema,
-        prefix: textSchema('Only ids with this prefix')
-      }),
+      query: usersQuery,
       answer: usersSchema
     },
     async ({ query: { limit, prefix, cursor } }): Promise<Users> => {
@@ -153,11 +167,7 @@ function addUserRoutes(app: FastifyInstance, { index, newestUsers }: LookupParts
     {
       ...{ method: 'GET', url: '/v1/users/:id', operationId: 'user', pathId: 'The user' },
       summary: 'A user in the index: the history, and the interests by the items nearest to them',
-      query: z.strictObject({
-        nearest: z.int().min(1).max(20).default(6).describe('Items shown for each interest'),
-        map: flag('With the place of everything on the plane along which the interests differ most'),
-        vectors
-      }),
+      query: userQuery,
       answer: userProfileSchema,
       errors: { 404: 'There are no vectors of this user' }
     },
@@ -195,12 +205,7 @@ function addItemRoutes(
     {
       ...{ method: 'GET', url: '/v1/items', operationId: 'items', entityTag: true },
       summary: 'The most popular items now, or those that match a text, by interactions',
-      query: z.strictObject({
-        limit: limitSchema,
-        cursor: cursorSchema,
-        filter: queryFilterSchema.exactOptional(),
-        text: textSchema('Only items whose id or title contains it, in any case')
-      }),
+      query: itemsQuery,
       answer: itemsSchema
     },
     async ({ query: { text, filter, ...options } }) =>
@@ -214,7 +219,7 @@ function addItemRoutes(
     {
       ...{ method: 'GET', url: '/v1/items/:id', operationId: 'item', summary: 'An item in the index' },
       pathId: 'The item',
-      query: z.strictObject({ vectors }),
+      query: itemQuery,
       answer: itemProfileSchema,
       errors: { 404: 'The item is not in the index' }
     },

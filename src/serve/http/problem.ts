@@ -22,6 +22,8 @@ const problemKinds = {
 } as const
 
 type ProblemStatus = keyof typeof problemKinds
+/** `not-found` of `urn:mtmi:problem:not-found`. */
+export type ProblemKind = (typeof problemKinds)[ProblemStatus][0]
 
 /** Thrown by a handler to answer with a problem. */
 export class ProblemError extends Error {
