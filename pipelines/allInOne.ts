@@ -276,9 +276,9 @@ export class WholePipeline {
   }
 
   /** Repeats a request to the index until it answers. @throws what cannot be retried, or what ended a stage */
-  async answered<T>(ask: () => Promise<T>): Promise<T> {
+  async answered<T>(query: () => Promise<T>): Promise<T> {
     const outage = new Outage({ what: 'reading from the index', clock: this.io.clock, onProblem: this.onProblem })
-    const answer = handledLater(outage.retry(async () => ({ value: await ask() }), this.#stop.signal))
+    const answer = handledLater(outage.retry(async () => ({ value: await query() }), this.#stop.signal))
     const found = await Promise.race([answer, this.failed()])
     if (found === undefined) throw new UnavailableError('the pipeline was closed before the index answered')
     return found.value

@@ -2,10 +2,10 @@
 
 export function untilInterrupted(): Promise<void> {
   return new Promise((resolve) => {
-    let asked = false
+    let isInterrupted = false
     const interrupt = (signal: NodeJS.Signals) => {
-      if (asked) process.exit(signal === 'SIGINT' ? 130 : 143)
-      asked = true
+      if (isInterrupted) process.exit(signal === 'SIGINT' ? 130 : 143)
+      isInterrupted = true
       resolve()
     }
     process.on('SIGINT', interrupt)

@@ -9,7 +9,7 @@ import { ConfigError, MtmiError } from '../src/core/errors.ts'
 import { handledLater } from '../src/core/promises.ts'
 import type { RunDirectory, RunOrigin } from '../src/core/runDirectory.ts'
 import { note, print } from '../src/core/terminal.ts'
-import { accountLines, nothingLearned } from '../src/lab/evaluation/accountReport.ts'
+import { accountLines, nothingTrained } from '../src/lab/evaluation/accountReport.ts'
 import { startStatusLine } from '../src/lab/evaluation/statusLine.ts'
 import { type RunReport, runReport, textReport } from '../src/lab/evaluation/textReport.ts'
 import { AccountMeter } from '../src/monitor/accountMetrics.ts'
@@ -229,7 +229,7 @@ class StartedRun {
   /** @throws MtmiError where nothing was trained on, and nothing more will come: status 65 */
   #print(report: RunReport): void {
     const { json, once } = this.#options
-    const nothing = report.examplesLearned === 0
+    const nothing = report.examplesTrained === 0
     if (!nothing && this.#hasPage)
       note(`report with plots: ${path.relative('.', this.#process.run.path('report.html'))}`)
     if (json) print(`${JSON.stringify(jsonReport(report))}\n`)
@@ -240,7 +240,7 @@ class StartedRun {
         `nothing to train on: ${sources.map(({ topic }) => topic).join(', ')} has no records`
       )
     if (nothing && (once || this.#process.clock === 'recorded'))
-      throw new MtmiError('BAD_EVENT', nothingLearned(report, this.#source.title))
+      throw new MtmiError('BAD_EVENT', nothingTrained(report, this.#source.title))
     if (nothing) note('there is nothing to train on yet: events that come are trained on as they come')
     else if (!json) print(`\n${textReport(report)}`)
   }

@@ -38,7 +38,7 @@ export function pipelineNumbers(
       ? {}
       : {
           training: {
-            examplesLearned: train.examplesLearned,
+            examplesTrained: train.examplesTrained,
             batches: train.batches,
             batchesDropped: train.batchesDropped,
             rollbacks: train.rollbacks,

@@ -50,7 +50,7 @@ export async function collectReport(
       examplesUndone: train?.examplesUndone ?? 0,
       rejectedWeights: publish?.held === undefined ? 0 : 1
     },
-    examplesLearned: train?.examplesLearned ?? 0,
+    examplesTrained: train?.examplesTrained ?? 0,
     untrainedTargets: train?.untrainedTargets ?? 0,
     batchSize: config.train.batchSize,
     backend: describeBackend(pipeline.backend),
@@ -120,10 +120,10 @@ export function jsonReport(report: RunReport): Record<string, unknown> {
     'hitRate@20': round(metrics['hitRate@20']),
     'ndcg@20': round(metrics['ndcg@20'])
   })
-  const { interactions, users, items, held, examplesLearned, ignoredTypes, otherLosses, untrainedTargets } = report
+  const { interactions, users, items, held, examplesTrained, ignoredTypes, otherLosses, untrainedTargets } = report
   const { interactionsThisTime, intraUserCosine, examplesPerSecond, interestsFound, backend, version } = report
   return {
-    ...{ interactions, users, items, held, examplesLearned },
+    ...{ interactions, users, items, held, examplesTrained },
     accounts: Object.fromEntries(
       accounts.map(({ reader, read, outcomes, waiting }) => [reader, { read, ...outcomes, waiting }])
     ),

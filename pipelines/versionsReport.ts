@@ -39,7 +39,7 @@ interface CheckpointEntry {
   readonly version: boolean
   readonly savedAtMs: number | null
   readonly bytes: number
-  readonly examplesLearned: number | null
+  readonly examplesTrained: number | null
   readonly modelVersion: string | null
   /** Why it cannot be read. */
   readonly damaged?: string
@@ -85,8 +85,8 @@ export async function versionNumbers(
     gates: gates
       .slice(0, shownMax)
       .map((gate) => ({ step: gate.step, atMs: gate.atMs, outcome: gate.outcome, detail: gateDetail(gate) })),
-    checkpoints: checkpoints.slice(0, shownMax).map(({ step, version, savedAtMs, examplesLearned, damaged }) => ({
-      ...{ step, version, examplesLearned: examplesLearned ?? 0 },
+    checkpoints: checkpoints.slice(0, shownMax).map(({ step, version, savedAtMs, examplesTrained, damaged }) => ({
+      ...{ step, version, examplesTrained: examplesTrained ?? 0 },
       ...(savedAtMs === null ? {} : { savedAtMs }),
       ...(damaged === undefined ? {} : { damaged })
     })),
@@ -155,15 +155,15 @@ async function checkpointsOf(config: Config, run: RunDirectory) {
   const store = new CheckpointFiles({ directory: run.path('checkpoints'), keep: config.train.checkpointKeep })
   const versions = new Set(await store.versions())
   for (const step of (await store.steps()).reverse()) {
-    const empty = { bytes: 0, savedAtMs: null, examplesLearned: null, modelVersion: null }
+    const empty = { bytes: 0, savedAtMs: null, examplesTrained: null, modelVersion: null }
     const entry = { step, version: versions.has(step), ...empty }
     try {
       const { header, bytes, since } = await store.describe(step)
       if (since !== undefined && checkpoints.length > 0) continue
       const state = (header.stage ?? {}) as Partial<CheckpointEntry & { updatesHeld: boolean }>
-      const { savedAtMs = null, examplesLearned = null, modelVersion = null } = state
+      const { savedAtMs = null, examplesTrained = null, modelVersion = null } = state
       updatesHeld ??= state.updatesHeld === true
-      checkpoints.push({ ...entry, bytes, savedAtMs, examplesLearned, modelVersion })
+      checkpoints.push({ ...entry, bytes, savedAtMs, examplesTrained, modelVersion })
     } catch (error) {
       checkpoints.push({ ...entry, damaged: (error as Error).message })
     }

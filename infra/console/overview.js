@@ -104,9 +104,9 @@ function steps(status, earlier) {
     records &&
       step(
         'Model',
-        training?.examplesLearned ?? 0,
+        training?.examplesTrained ?? 0,
         'examples trained on',
-        perSecond((one) => one.training?.examplesLearned),
+        perSecond((one) => one.training?.examplesTrained),
         stage('train')
       ),
     step(
@@ -256,13 +256,13 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
             : 'None yet: the served weights are newer than the first checkpoint interval (train.checkpointIntervalMs).'
         )
       : table(
-          ['Step', 'When', 'Examples learned', 'Note'],
+          ['Step', 'When', 'Examples trained on', 'Note'],
           9,
-          checkpoints.map(({ step, version, savedAtMs, examplesLearned, damaged }) =>
+          checkpoints.map(({ step, version, savedAtMs, examplesTrained, damaged }) =>
             row(
               step,
               savedAtMs === undefined ? '' : dateTime(savedAtMs),
-              count(examplesLearned),
+              count(examplesTrained),
               damaged ?? (version ? 'kept as a version' : '')
             )
           )

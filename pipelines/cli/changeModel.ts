@@ -100,11 +100,11 @@ async function comparison(config: Config, run: RunDirectory): Promise<string> {
   const previews = await openPreviews(config, run)
   const lines = [live === null ? 'nothing is served yet' : `served now: ${live.indexVersion}, step ${live.step}`]
   try {
-    for (const { step, version, savedAtMs, examplesLearned, damaged } of checkpoints) {
+    for (const { step, version, savedAtMs, examplesTrained, damaged } of checkpoints) {
       const kind = step === checkpoints[0]!.step ? 'newest ' : version ? 'version' : '       '
       const saved = savedAtMs === null ? '' : new Date(savedAtMs).toISOString().replace('T', ' ').slice(0, 19)
       const found = damaged ?? (previews === undefined ? '' : previewText(await previews.try(step)))
-      lines.push(`  ${String(step).padStart(8)}  ${kind}  ${saved}  ${examplesLearned ?? 0} examples  ${found}`)
+      lines.push(`  ${String(step).padStart(8)}  ${kind}  ${saved}  ${examplesTrained ?? 0} examples  ${found}`)
     }
   } finally {
     previews?.close()
@@ -122,12 +122,12 @@ type Change = Pick<ControlRequest, 'action' | 'version' | 'hold'>
 async function change(
   config: Config,
   run: RunDirectory,
-  asked: Change,
+  change: Change,
   options: ChangeOptions,
   preview: ModelPreview | undefined
 ): Promise<void> {
-  if (asked.action !== 'resume') await refuseIfBlocked(config, run, asked.action)
-  const { request, hasTrainer } = writeRequest(run, asked)
+  if (change.action !== 'resume') await refuseIfBlocked(config, run, change.action)
+  const { request, hasTrainer } = writeRequest(run, change)
   const done = hasTrainer ? await served(config, run, request, options.wait) : {}
   if (!hasTrainer)
     note(
@@ -136,9 +136,9 @@ async function change(
   if (options.json === true) print(`${JSON.stringify({ run: run.name, preview, request, ...done })}\n`)
 }
 
-function writeRequest(run: RunDirectory, asked: Change): { request: ControlRequest; hasTrainer: boolean } {
+function writeRequest(run: RunDirectory, change: Change): { request: ControlRequest; hasTrainer: boolean } {
   const control = modelControlFile(run)
-  const lock = run.lock(`mtmi ${asked.action}`, ['control'])
+  const lock = run.lock(`mtmi ${change.action}`, ['control'])
   try {
     const before = control.request()
     const pending = before !== undefined && (control.result()?.id ?? 0) < before.id
@@ -147,7 +147,7 @@ function writeRequest(run: RunDirectory, asked: Change): { request: ControlReque
       throw new UnavailableError(
         `an earlier request (${before.action}, number ${before.id}) is still being carried out: wait for it, then request again`
       )
-    const request = { id: (before?.id ?? 0) + 1, ...asked, requestedAtMs: systemClock.nowMs() }
+    const request = { id: (before?.id ?? 0) + 1, ...change, requestedAtMs: systemClock.nowMs() }
     run.state(controlRequest).save(request)
     return { request, hasTrainer }
   } finally {

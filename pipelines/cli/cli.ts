@@ -206,7 +206,7 @@ withOptions(
     new Option('--explain', 'Name the items of the history behind each').default(false, 'no'),
     json()
   ]
-).action(async (options) => (await import('./ask.ts')).recommend(configured(), options))
+).action(async (options) => (await import('./queries.ts')).recommend(configured(), options))
 withOptions(
   addCommand(program, 'similar', 'Items similar to an item', [['mtmi similar --item i7', 'the ten nearest']]),
   [
@@ -214,7 +214,7 @@ withOptions(
     limit('Number of items', 10),
     json()
   ]
-).action(async (options) => (await import('./ask.ts')).similar(configured(), options))
+).action(async (options) => (await import('./queries.ts')).similar(configured(), options))
 
 withOptions(
   addCommand(program, 'export', 'Lists of all users, a line of JSON each. What an interruption left is continued', [

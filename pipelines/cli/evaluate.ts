@@ -56,9 +56,9 @@ export async function evaluate(config: LabConfig, command: EvaluateCommand): Pro
       `--model ${model} is not a model: with --protocol stream simple methods are policies, such as --policy cumulative-markov`
     ])
   const backend = counts ? 'none' : describeBackend(await loadConfiguredBackend())
-  let asked = false
+  let isInterrupted = false
   void untilInterrupted().then(() => {
-    asked = true
+    isInterrupted = true
   })
   const offline: OfflineResult[] = []
   const stream: StreamResult[] = []
@@ -74,7 +74,7 @@ export async function evaluate(config: LabConfig, command: EvaluateCommand): Pro
       fresh: command.fresh,
       onProgress: (line: string) => status.show(`${title}: ${line}`),
       onNews: (line: string) => status.keep(`${title}: ${line}`),
-      interrupted: () => asked
+      interrupted: () => isInterrupted
     }
     try {
       if (protocol === 'stream') stream.push(await runStream({ ...run, policy }))

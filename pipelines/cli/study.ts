@@ -44,9 +44,9 @@ export async function study(name: Study, config: LabConfig, command: StudyComman
   const backend = cells.every(({ model }) => isSimpleMethod(model))
     ? 'none'
     : describeBackend(await loadConfiguredBackend())
-  let asked = false
+  let isInterrupted = false
   void untilInterrupted().then(() => {
-    asked = true
+    isInterrupted = true
   })
   const runs: StudyRun[] = []
   const notes = new Set<string>()
@@ -77,7 +77,7 @@ export async function study(name: Study, config: LabConfig, command: StudyComman
             backend,
             onProgress: (line) => status.show(`${title}: ${line}`),
             onNews: (line) => status.show(`${title}: ${line}`),
-            interrupted: () => asked
+            interrupted: () => isInterrupted
           })
           runs.push({ cell, result })
           status.keep(`${title}: Recall@50 ${result.metrics['recall@50'].toFixed(4)}`)

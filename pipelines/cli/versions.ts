@@ -20,9 +20,9 @@ function versionsText(report: VersionsReport): string {
     ...heldTexts(report).map((text) => `held   ${text}`),
     '',
     checkpoints.length === 0 ? 'no checkpoints' : 'checkpoints (`mtmi rollback STEP`)',
-    ...checkpoints.map(({ step, version, savedAtMs, bytes, examplesLearned, damaged }) => {
+    ...checkpoints.map(({ step, version, savedAtMs, bytes, examplesTrained, damaged }) => {
       const saved = savedAtMs === null ? '' : time(savedAtMs)
-      const what = damaged ?? `${saved}  ${examplesLearned ?? 0} examples  ${(bytes / 1e6).toFixed(1)} MB`
+      const what = damaged ?? `${saved}  ${examplesTrained ?? 0} examples  ${(bytes / 1e6).toFixed(1)} MB`
       return `  ${String(step).padStart(8)}  ${version ? 'version' : '       '}  ${what}`
     }),
     '',

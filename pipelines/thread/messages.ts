@@ -32,7 +32,7 @@ export interface TrainStatus {
   /** When the log took the newest record consumed, milliseconds; 0 before the first. */
   readonly takenAtMs: number
   readonly batches: number
-  readonly examplesLearned: number
+  readonly examplesTrained: number
   readonly account: AccountNumbers<'train'>
   readonly catalogue: AccountNumbers<'catalogue'>
   /** Trained, and undone by a rollback. */

@@ -29,7 +29,7 @@ import { EncodeStage } from '../../src/serve/encodeStage.ts'
 import { BatchingSessionEncoder } from '../../src/serve/sessions.ts'
 import { BatchLedgerFile } from '../../src/train/checkpoint/batchLedger.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
-import { LearnedAudit } from '../../src/train/checkpoint/learnedAudit.ts'
+import { TrainedAudit } from '../../src/train/checkpoint/trainedAudit.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import type { BatchReport } from '../../src/train/trainer.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
@@ -277,7 +277,7 @@ async function train(
     ...{ model, train, historyMax: sequence.historyMax, seed },
     rankedShare: progressive.share
   })
-  const audit = auditFile === null ? undefined : new LearnedAudit(auditFile)
+  const audit = auditFile === null ? undefined : new TrainedAudit(auditFile)
   let trainMs = 0
   let examplesThisRun = 0
   const stage = new TrainStage({
@@ -299,16 +299,16 @@ async function train(
     ...logger('train'),
     onBatch: (batch) => {
       trainMs += batch.evaluateMs + batch.learnMs
-      examplesThisRun += batch.step?.fresh.learned ?? 0
+      examplesThisRun += batch.step?.fresh.trained ?? 0
       measure(batchMetrics(batch))
     },
-    ...(audit === undefined ? {} : { onLearned: (batch, examples) => audit.append(batch, examples) })
+    ...(audit === undefined ? {} : { onTrained: (batch, examples) => audit.append(batch, examples) })
   })
   const status = (): TrainStatus => ({
     ...stage.figures,
     consumed: offsetsToJson(stage.consumed()),
     batches: stage.batch,
-    examplesLearned: stage.examplesLearned,
+    examplesTrained: stage.examplesTrained,
     account: stage.account(),
     catalogue: catalogue.account(),
     examplesThisRun,
@@ -348,6 +348,6 @@ function batchMetrics({ evaluation, step, evaluateMs, learnMs }: BatchReport): M
     { metric: 'batchExamples', value: step.examples },
     { metric: 'loss', value: step.loss },
     { metric: 'gradientNorm', value: step.gradientNorm },
-    { metric: 'replayedExamples', value: step.examples - step.fresh.learned }
+    { metric: 'replayedExamples', value: step.examples - step.fresh.trained }
   ]
 }

@@ -63,7 +63,7 @@ export const readers = {
   train: {
     unit: 'example',
     outcomes: {
-      learned: used('learned'),
+      trained: used('trained on'),
       first: unneeded('without a step before it'),
       weightless: unneeded('of a type with weight 0'),
       repeated: unneeded('read again after a restart of the sequencer'),

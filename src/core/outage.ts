@@ -55,11 +55,11 @@ export class Outage {
     )
   }
 
-  /** Repeats `ask` until it succeeds. @returns undefined if aborted before @throws what cannot be retried */
-  async retry<T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  /** Repeats `attempt` until it succeeds. @returns undefined if aborted before @throws what cannot be retried */
+  async retry<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
     while (!signal.aborted) {
       try {
-        const answer = await ask()
+        const answer = await attempt()
         this.ended()
         return answer
       } catch (error) {

@@ -36,11 +36,11 @@ export function note(lines: string): void {
 /** A question on standard error. @returns whether the answer was yes */
 export async function confirmed(question: string): Promise<boolean> {
   // Without `terminal` readline writes no escapes; the terminal itself edits the line.
-  const ask = createInterface({ input: process.stdin, output: process.stderr, terminal: false })
+  const prompt = createInterface({ input: process.stdin, output: process.stderr, terminal: false })
   try {
-    return /^y(es)?$/i.test((await ask.question(`${plainText(question)} [y/N] `)).trim())
+    return /^y(es)?$/i.test((await prompt.question(`${plainText(question)} [y/N] `)).trim())
   } finally {
-    ask.close()
+    prompt.close()
   }
 }
 

@@ -219,7 +219,7 @@ const pipelineSchema = z
       })
     ),
     training: z.strictObject({
-      examplesLearned: count('Examples trained on'),
+      examplesTrained: count('Examples trained on'),
       batches: count('Training steps'),
       batchesDropped: count('Batches dropped because their loss was not finite'),
       rollbacks: count('Returns to a checkpoint'),
@@ -309,7 +309,7 @@ export const versionsSchema = named('Versions', {
         step: count('Argument of `mtmi rollback`'),
         version: z.boolean().describe('Kept beyond the newest ones'),
         savedAtMs: time('When it was taken').exactOptional(),
-        examplesLearned: z.int().min(0),
+        examplesTrained: z.int().min(0),
         damaged: text('Why it cannot be read').exactOptional()
       })
     )

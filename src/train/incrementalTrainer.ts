@@ -33,7 +33,7 @@ import { takeChanges } from './takeChanges.ts'
 import { type EvaluationReport, freshOutcomes, type StepReport, splitLosses } from './trainer.ts'
 import { type IncrementalTrainerOptions, type TrainOptions, trainLimits } from './trainerOptions.ts'
 
-const formatVersion = 3
+const formatVersion = 4
 
 /** Parts that every checkpoint holds in full, however much of them has changed. */
 const wholeParts: ReadonlySet<string> = new Set(['weights', 'adam', 'sampler', 'assembler', 'guard'])
@@ -116,7 +116,7 @@ export class IncrementalTrainer {
   }
 
   /** Steps trained; a dropped one does not count. */
-  get learnedSteps(): number {
+  get trainedSteps(): number {
     return this.#step
   }
 

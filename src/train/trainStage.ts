@@ -167,8 +167,8 @@ export class TrainStage {
     return this.#state.figures
   }
 
-  get examplesLearned(): number {
-    return this.#state.examplesLearned
+  get examplesTrained(): number {
+    return this.#state.examplesTrained
   }
 
   /** The outcome of every new step, those of earlier processes included. */
@@ -261,7 +261,7 @@ export class TrainStage {
     const report = this.#step(examples, ranges)
     this.#logStep(report, examples.length, ranges, startMs)
     this.drift.observe(report.evaluation, report.step, examples.at(-1)!.target.eventTimeMs)
-    if (report.step !== undefined) this.#options.onLearned?.(this.batch, examples)
+    if (report.step !== undefined) this.#options.onTrained?.(this.batch, examples)
     this.#measureAccount()
     this.#options.onBatch?.({ batch: this.batch, examples: examples.length, ...report })
     if (this.#state.divergedInARow >= divergedMax) await this.#checkpoints.goBack()
@@ -292,7 +292,7 @@ export class TrainStage {
     const { trainer, clock, config } = this.#options
     const { account, evaluator, figures } = this.#state
     const startedMs = clock.nowMs()
-    const isTrained = this.examplesLearned > 0
+    const isTrained = this.examplesTrained > 0
     const evaluation = trainer.evaluateExamples(examples)
     const { targets } = evaluator
     if (config.progressive.share !== 0) evaluator.observe(examples, evaluation.ranks, evaluation)
@@ -302,7 +302,7 @@ export class TrainStage {
     let step: StepReport | undefined
     try {
       step = trainer.learnExamples(examples, ranges)
-      for (const outcome of ['learned', 'unknownItem', 'unknownHistory'] as const)
+      for (const outcome of ['trained', 'unknownItem', 'unknownHistory'] as const)
         account.add(outcome, step.fresh[outcome])
       account.add('flooded', step.refused ?? 0)
       if (step.examples > 0) figures.loss = step.loss
@@ -328,8 +328,8 @@ export class TrainStage {
     const fields = { topic, ranges: read, batch: this.batch, examples, ...span.fields }
     if (step === undefined)
       logger?.warn(fields, `batch ${this.batch} was dropped: its loss or a gradient was not finite`)
-    else if (traces !== undefined) logger?.info({ ...fields, loss: step.loss }, 'learned')
-    else logger?.debug({ ...fields, loss: step.loss }, 'learned')
+    else if (traces !== undefined) logger?.info({ ...fields, loss: step.loss }, 'trained')
+    else logger?.debug({ ...fields, loss: step.loss }, 'trained')
   }
 
   /** Erasures that no batch waits with: at once. After a crash they are applied between the same two batches. */

@@ -34,5 +34,5 @@ export interface TrainStageOptions extends StageIo {
   /** Awaited after every batch: the turn of the other stages of the thread. */
   readonly betweenBatches?: () => Promise<void>
   /** The examples of a batch, after it was trained on: for audits. */
-  readonly onLearned?: (batch: number, examples: readonly Example[]) => void
+  readonly onTrained?: (batch: number, examples: readonly Example[]) => void
 }

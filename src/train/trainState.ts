@@ -21,7 +21,7 @@ interface TrainStateHeader extends RequestsState, TrainFiguresState {
   readonly repeats: RepeatFilterState
   readonly progressive: Readonly<Record<string, unknown>>
   readonly drift: ModelWatchState
-  readonly examplesLearned: number
+  readonly examplesTrained: number
   readonly account: AccountNumbers<'train'>
   /** Milliseconds; shown in lists of versions. */
   readonly savedAtMs: number
@@ -55,8 +55,8 @@ export class TrainState {
     return this.divergedInARow === 0 && this.wentBackTo === undefined
   }
 
-  get examplesLearned(): number {
-    return this.account.of('learned')
+  get examplesTrained(): number {
+    return this.account.of('trained')
   }
 
   markSound(): void {
@@ -74,7 +74,7 @@ export class TrainState {
       repeats: this.repeats.state(),
       progressive: progressive.header,
       drift: this.drift.state(),
-      examplesLearned: this.examplesLearned,
+      examplesTrained: this.examplesTrained,
       account: this.account.numbers(),
       versionAtMs: this.versionAtMs,
       divergedInARow: this.divergedInARow
@@ -115,6 +115,6 @@ export class TrainState {
   /** What was trained on after the checkpoint is no longer in the weights. */
   noteUndone({ header }: Checkpoint): void {
     const then = header.stage as TrainStateHeader
-    this.figures.examplesUndone = this.examplesLearned - (then.examplesLearned - then.examplesUndone)
+    this.figures.examplesUndone = this.examplesTrained - (then.examplesTrained - then.examplesUndone)
   }
 }

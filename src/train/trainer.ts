@@ -42,7 +42,7 @@ export interface StepReport {
   /**
    * Outcomes of the examples that are not replayed: trained on, or left out because target or whole history has no row.
    */
-  readonly fresh: { readonly learned: number; readonly unknownItem: number; readonly unknownHistory: number }
+  readonly fresh: { readonly trained: number; readonly unknownItem: number; readonly unknownHistory: number }
   /** Examples left out by the flood guard. */
   readonly refused?: number
   /**
@@ -108,8 +108,8 @@ export function freshOutcomes(
   { weight, target }: Pick<MiniBatch, 'weight' | 'target'>,
   fresh: number
 ): StepReport['fresh'] {
-  const outcomes = { learned: 0, unknownItem: 0, unknownHistory: 0 }
+  const outcomes = { trained: 0, unknownItem: 0, unknownHistory: 0 }
   for (let b = 0; b < fresh; b++)
-    outcomes[weight[b]! > 0 ? 'learned' : target[b] === 0 ? 'unknownItem' : 'unknownHistory']++
+    outcomes[weight[b]! > 0 ? 'trained' : target[b] === 0 ? 'unknownItem' : 'unknownHistory']++
   return outcomes
 }

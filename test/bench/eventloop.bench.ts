@@ -34,11 +34,11 @@ try {
   )
   if (status !== 0) throw new Error(`ended with status ${status}:\n${stderr.slice(-4000)}`)
   const delayMs = JSON.parse(/event loop (\{.*\})/.exec(stderr)?.[1] ?? 'null') as unknown
-  const { examplesLearned, interactions } = lastLine(stdout)
+  const { examplesTrained, interactions } = lastLine(stdout)
   const result = {
     events: Number(flags.events),
     interactions,
-    examplesLearned,
+    examplesTrained,
     delayMs,
     load: [loadBefore, os.loadavg()[0]],
     cpu: os.cpus()[0]?.model,

@@ -253,7 +253,7 @@ async function measure(rate: number, brokers: readonly string[] | undefined): Pr
       ...{ accepted: quantiles(ages.accepted), sequenced: quantiles(ages.sequenced) },
       ...Object.fromEntries(Object.entries(parts).map(([part, values]) => [part, quantiles(values)]))
     },
-    learnedPerSecond: Math.round(learned / elapsedSeconds),
+    trainedPerSecond: Math.round(learned / elapsedSeconds),
     lagSecondsAtEnd: lagAtEnd
   }
 }

@@ -106,7 +106,7 @@ test('the overview shows what /v1/status tells', { skip }, async () => {
   const events = records.find(({ reader }) => reader === 'sequence')
   assert(events !== undefined && training !== undefined && index !== null && freshnessMs !== undefined)
   const flow = await page.locator('.flow .big').allInnerTexts()
-  assert.deepEqual(flow.slice(0, 4), [events.read, users!, training.examplesLearned, index.items].map(whole))
+  assert.deepEqual(flow.slice(0, 4), [events.read, users!, training.examplesTrained, index.items].map(whole))
   // A stage may be at its last records when the page opens: the page is asked again until all have caught up, or it
   // times out.
   await page.waitForFunction(

@@ -21,7 +21,7 @@ import { openOwnedSequences } from '../../src/sequence/ownedSequences.ts'
 import { lateTopic, SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { BatchLedgerFile } from '../../src/train/checkpoint/batchLedger.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
-import { LearnedAudit } from '../../src/train/checkpoint/learnedAudit.ts'
+import { TrainedAudit } from '../../src/train/checkpoint/trainedAudit.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { resolveWithLimits } from '../support/limits.ts'
@@ -45,7 +45,7 @@ export interface ChildTask {
 export interface ChildReport {
   readonly accounts: readonly AccountNumbers[]
   readonly users: number
-  readonly examplesLearned: number
+  readonly examplesTrained: number
   readonly batches: number
   readonly indexed: { readonly items: number; readonly users: number }
 }
@@ -90,11 +90,11 @@ async function wholeRun(): Promise<ChildReport> {
         (method) => (method === 'commit' ? 'commit' : undefined)
       )
   })
-  const audit = new LearnedAudit(run.path('learned.tsv'))
+  const audit = new TrainedAudit(run.path('trained.tsv'))
   const known = ledgerOf()
   const again = known.after(0).at(-1)?.step ?? 0
   const { train, ledger } = trainStage('checkpoints', known, (batch, sources) =>
-    killer.at(batch <= again ? 'learned-again' : 'learned', () => audit.append(batch, sources))
+    killer.at(batch <= again ? 'trained-again' : 'trained', () => audit.append(batch, sources))
   )
   const publish = new PublishStage({
     ...io,
@@ -160,7 +160,7 @@ async function wholeRun(): Promise<ChildReport> {
   return {
     accounts: [account, train.account(), ...publish.accounts()],
     users,
-    examplesLearned: train.examplesLearned,
+    examplesTrained: train.examplesTrained,
     batches: train.batch,
     indexed: { items: live?.items ?? 0, users: live?.users ?? 0 }
   }
@@ -191,7 +191,7 @@ function ledgerOf(): KeptLedger {
   return new KeptLedger(open('batches.ledger'), open('all-batches.ledger'))
 }
 
-function trainStage(folder: string, ledger: KeptLedger | BatchLedgerFile, onLearned: LearnedAudit['append']) {
+function trainStage(folder: string, ledger: KeptLedger | BatchLedgerFile, onTrained: TrainedAudit['append']) {
   const checkpoints = new CheckpointFiles({ directory: run.path(folder), keep: config.train.checkpointKeep })
   const trainer = new IncrementalTrainer({
     model: config.model,
@@ -211,7 +211,7 @@ function trainStage(folder: string, ledger: KeptLedger | BatchLedgerFile, onLear
     ledger: killer.around(ledger as KeptLedger, (method) =>
       method === 'append' ? 'ledger' : method === 'truncateBefore' ? 'forget' : undefined
     ),
-    onLearned
+    onTrained
   })
   return { train, ledger }
 }

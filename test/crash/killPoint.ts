@@ -12,8 +12,8 @@ export const places = [
   'commit', // of windows and offsets
   'restore', // of the trainer
   'ledger', // of a batch's boundaries
-  'learned', // written to the audit
-  'learned-again', // after a restart, likewise
+  'trained', // written to the audit
+  'trained-again', // after a restart, likewise
   'updates', // of the model, with the commit that closes them
   'checkpoint', // whole
   'changes', // to the one before

@@ -12,8 +12,8 @@ import { ProgressiveEvaluator } from '../../src/train/progressive/progressive.ts
 import { allArrays } from '../support/copies.ts'
 import { resolveWithLimits } from '../support/limits.ts'
 import { canonicalWindow, liveWindows } from '../support/windows.ts'
-import { readLearnedAudit } from './learnedAudit.ts'
 import type { Scenario } from './scenario.ts'
+import { readTrainedAudit } from './trainedAudit.ts'
 
 /**
  * User → bytes of the history, by partition and user. Those who have expired are left out, whether or not they have
@@ -39,9 +39,9 @@ export async function historiesOf(run: string, idleMaxMs: number): Promise<Map<s
  * again after it counts once, and must have held the same examples in the same order both times; an example in two
  * batches is a failure.
  */
-export function learnedOf(auditFile: string): string[] {
+export function trainedOf(auditFile: string): string[] {
   const batches = new Map<number, string>()
-  for (const { batch, examples } of readLearnedAudit(auditFile)) {
+  for (const { batch, examples } of readTrainedAudit(auditFile)) {
     const line = examples.join(',')
     assert.equal(batches.get(batch) ?? line, line, `batch ${batch} was learned again with other examples`)
     batches.set(batch, line)

@@ -5,7 +5,7 @@
 //   CRASH_ROUNDS  seeds to try, each with another stream and other settings (default 1); each kills once at every place
 //   CRASH_EVENTS  events of a stream (default 1500)
 //
-// Compared are: histories byte for byte, the set of examples learned (each once), the counts of the report, and the
+// Compared are: histories byte for byte, the set of examples trained on (each once), the counts of the report, and the
 // last checkpoint (weights, rows, optimizer state and all) bit for bit with one that was learned in one go by the same
 // boundaries of batches.
 
@@ -20,7 +20,7 @@ import { resolveWithLimits, settingsAlone } from '../support/limits.ts'
 import type { ChildReport, ChildTask } from './child.ts'
 import { type KillPoint, type Place, places } from './killPoint.ts'
 import { live, resultOf, root } from './lives.ts'
-import { checkpointsIn, differenceOf, historiesOf, learnedOf, newestCheckpoint } from './outcome.ts'
+import { checkpointsIn, differenceOf, historiesOf, newestCheckpoint, trainedOf } from './outcome.ts'
 import { type Scenario, scenarioOf, streamOf } from './scenario.ts'
 
 const firstSeed = Number(process.env.CRASH_SEED ?? 1)
@@ -31,7 +31,7 @@ const timeoutMs = 300_000
 /** These happen once in the life of the data … */
 const once: readonly Place[] = ['items', 'modelVersion', 'promote']
 /** … and these more than once in every life. */
-const often: ReadonlySet<Place> = new Set<Place>(['sequences', 'ledger', 'learned', 'updates', 'part', 'upsert'])
+const often: ReadonlySet<Place> = new Set<Place>(['sequences', 'ledger', 'trained', 'updates', 'part', 'upsert'])
 /** In a row without one that comes to its end: then something has stopped getting on. */
 const livesMax = 200
 
@@ -81,7 +81,7 @@ async function atEveryBoundary(scenario: Scenario): Promise<string> {
       scenario,
       path.join(folder, 'disturbed', 'run'),
       path.join(folder, 'undisturbed', 'run'),
-      'learned.tsv'
+      'trained.tsv'
     )
     for (const { accounts } of [disturbed, undisturbed])
       for (const account of accounts) assert.equal(unaccounted(account), 0, accountText(account))
@@ -169,7 +169,7 @@ interface CliReport {
   readonly users: number
   readonly items: number
   readonly accounts: Readonly<Record<string, Readonly<Record<string, number>>>>
-  readonly examplesLearned: number
+  readonly examplesTrained: number
 }
 
 /**
@@ -190,14 +190,14 @@ function counts({ accounts }: ChildReport) {
 async function compare(scenario: Scenario, disturbed: string, undisturbed: string, audit: string): Promise<void> {
   const { idleMaxMs } = resolveWithLimits(scenario.settings).sequence
   const auditOf = (run: string) =>
-    audit === 'learned.tsv' ? path.join(run, audit) : path.join(run, audit, `${path.basename(path.dirname(run))}.tsv`)
+    audit === 'trained.tsv' ? path.join(run, audit) : path.join(run, audit, `${path.basename(path.dirname(run))}.tsv`)
   const [actual, expected] = [await historiesOf(disturbed, idleMaxMs), await historiesOf(undisturbed, idleMaxMs)]
   assert.ok(expected.size > 0, 'nobody has a history')
   assert.deepEqual([...actual.keys()], [...expected.keys()], `users: ${differenceOf(actual.keys(), expected.keys())}`)
   for (const [user, bytes] of expected) assert.ok(actual.get(user) === bytes, `the history of ${user} differs`)
-  const [learned, should] = [learnedOf(auditOf(disturbed)), learnedOf(auditOf(undisturbed))]
-  assert.ok(should.length > 0, 'nothing was learned')
-  assert.deepEqual(learned, should, `examples learned: ${differenceOf(learned, should)}`)
+  const [learned, should] = [trainedOf(auditOf(disturbed)), trainedOf(auditOf(undisturbed))]
+  assert.ok(should.length > 0, 'nothing was trained on')
+  assert.deepEqual(learned, should, `examples trained on: ${differenceOf(learned, should)}`)
 }
 
 async function sameCheckpoint({ settings }: Scenario, actual: string, expected: string): Promise<void> {

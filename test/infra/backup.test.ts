@@ -14,7 +14,7 @@ interface Report {
   readonly interactions: number
   readonly users: number
   readonly items: number
-  readonly examplesLearned: number
+  readonly examplesTrained: number
 }
 const run = async (dataDir: string) => JSON.parse(lastLine(await new MtmiProcess(dataDir, events).end())) as Report
 const list = async (dataDir: string) => {
@@ -32,7 +32,7 @@ test('a copy of a stopped run is the run: same answers, and it goes on', async (
     const answer = await list(original)
     rmSync(original, { recursive: true })
     assert.deepEqual(await list(copy), answer)
-    assert.equal((await run(copy)).examplesLearned, before.examplesLearned, 'nothing is learned again')
+    assert.equal((await run(copy)).examplesTrained, before.examplesTrained, 'nothing is learned again')
   })
 })
 
@@ -49,7 +49,7 @@ test('log, schemas and checkpoints are enough: histories and index are made agai
       const after = await run(copy)
       assert.equal(after.users, before.users)
       assert.equal(after.items, before.items)
-      assert.equal(after.examplesLearned, before.examplesLearned)
+      assert.equal(after.examplesTrained, before.examplesTrained)
       assert.equal(((await list(copy)).items as unknown[]).length, 10)
     }
     await restore('with-checkpoints', ['log', 'schemas', 'checkpoints'])

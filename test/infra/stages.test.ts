@@ -48,7 +48,7 @@ test('sequence, train, publish and serve each tell how they are, by offsets that
       await until(
         'something is learned',
         async () =>
-          (await sample('train', /^mtmi_stage_records_total\{reader="train",outcome="learned"\} (\d+)$/m)) > 100
+          (await sample('train', /^mtmi_stage_records_total\{reader="train",outcome="trained"\} (\d+)$/m)) > 100
       )
       await until(
         'something is published',

@@ -161,7 +161,7 @@ test('a report from another thread survives cloning and is taken in', async () =
   const report: MetricsReport = [
     { metric: 'stepSeconds', values: Float64Array.of(0.06, 0.07) },
     { metric: 'evaluateSeconds', value: 0.02 },
-    { metric: 'records', labels: { reader: 'train', outcome: 'learned' }, value: 256 },
+    { metric: 'records', labels: { reader: 'train', outcome: 'trained' }, value: 256 },
     { metric: 'hitRate', labels: { ranker: 'model', k: '20' }, value: 0.25 },
     { metric: 'checkpointAge', value: 0 }
   ]
@@ -170,7 +170,7 @@ test('a report from another thread survives cloning and is taken in', async () =
   const { samples } = parse((await metrics.expose()).body)
   assert.equal(find(samples, 'mtmi_train_step_seconds_count'), 4)
   assert.equal(find(samples, 'mtmi_train_evaluate_seconds_count'), 2)
-  assert.equal(find(samples, 'mtmi_stage_records_total', '{reader="train",outcome="learned"}'), 512)
+  assert.equal(find(samples, 'mtmi_stage_records_total', '{reader="train",outcome="trained"}'), 512)
   assert.equal(find(samples, 'mtmi_train_progressive_hit_rate_ratio', '{ranker="model",k="20"}'), 0.25)
 })
 

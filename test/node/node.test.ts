@@ -22,13 +22,13 @@ async function run(name: string, node?: string) {
   const args = ['start', '--events', '2000', '--once', '--json', '--data-dir', path.join(folder, name)]
   const finished = await mtmi(args, { cwd: folder, env: { TF_NUM_INTRAOP_THREADS: '1' }, ...(node && { node }) })
   assert.equal(finished.status, 0, finished.stderr)
-  const { interactions, users, items, examplesLearned, backend } = lastLine(finished.stdout)
-  return { interactions, users, items, examplesLearned, backend }
+  const { interactions, users, items, examplesTrained, backend } = lastLine(finished.stdout)
+  return { interactions, users, items, examplesTrained, backend }
 }
 
 test('start --once ends with the same numbers on every supported Node', async (t) => {
   const expected = await run('own')
-  assert(Number(expected.examplesLearned) > 500, JSON.stringify(expected))
+  assert(Number(expected.examplesTrained) > 500, JSON.stringify(expected))
   for (const version of versions)
     await t.test(`Node ${version}`, async (t) => {
       const prefix = path.join(folder, `node${version}`)

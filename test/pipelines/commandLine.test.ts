@@ -146,7 +146,7 @@ test('without the native engine the whole way works, and a warning says what tha
   assert.equal(status, 0, stderr)
   assert.match(stderr, /^warning: .*WASM computes on one thread.*ten times as long/m)
   assert.match(String(lastLine(stdout).backend), /^WASM/)
-  assert((lastLine(stdout).examplesLearned as number) > 0)
+  assert((lastLine(stdout).examplesTrained as number) > 0)
 })
 
 test('one stage a process: what was simulated into the log is sequenced, learned, published and recommended', async () => {

@@ -439,7 +439,7 @@ async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
   })
   const train = new TrainStage({
     ...{ ...io, catalogue: shared, trainer: newTrainer(io), checkpoints, ledger },
-    onLearned: (_batch, examples) => {
+    onTrained: (_batch, examples) => {
       for (const { userId, history, target } of examples)
         learned.add(JSON.stringify([userId, history.map(({ itemId }) => itemId), target.itemId]))
     }

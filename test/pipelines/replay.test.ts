@@ -102,11 +102,11 @@ for (const [name, lines, why] of [
     /2 without a step before it[\s\S]*give more events of the same users/
   ]
 ] as const)
-  test(`a run that learned nothing says what was read, why none of it was used and what to do, and ends with 65: ${name}`, async () => {
+  test(`a run that trained on nothing says what was read, why none of it was used and what to do, and ends with 65: ${name}`, async () => {
     writeFileSync(path.join(cwd, name), `${lines.join('\n')}\n`)
     const { status, stdout, stderr } = await mtmi(['replay', '--data', name, '--once'], { cwd })
     assert.deepEqual([status, stdout], [65, ''], stderr)
-    assert.match(stderr, /mtmi: nothing was learned from/)
+    assert.match(stderr, /mtmi: nothing of .* was trained on/)
     assert.match(stderr, why)
   })
 
@@ -118,7 +118,7 @@ test('events of a long history that none is learned from are reported so, with 6
   const args = ['replay', '--data', 'weightless.csv', '--once', '--set', 'events.types={"click":0}']
   const { status, stderr } = await mtmi(args, { cwd })
   assert.equal(status, 65, stderr)
-  assert.match(stderr, /nothing was learned from[\s\S]*160 of a type with weight 0/)
+  assert.match(stderr, /nothing of .* was trained on[\s\S]*160 of a type with weight 0/)
 })
 
 for (const events of [12, 120])

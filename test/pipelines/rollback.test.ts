@@ -89,14 +89,14 @@ test('going back shows both models first, refuses a large loss, keeps what is le
   assert.equal(second.status, 0, second.stderr)
   assert(versions().includes(newest), `${newest} is not among the versions ${versions().join(', ')}`)
   type Report = {
-    examplesLearned: number
+    examplesTrained: number
     otherLosses: { examplesUndone: number }
     progressive: { 'hitRate@20': number }
   }
   const [before, now] = [lastLine(first.stdout), lastLine(second.stdout)] as unknown as Report[]
   assert(
-    now!.otherLosses.examplesUndone > before!.examplesLearned / 2,
-    `${now!.otherLosses.examplesUndone} of ${before!.examplesLearned}`
+    now!.otherLosses.examplesUndone > before!.examplesTrained / 2,
+    `${now!.otherLosses.examplesUndone} of ${before!.examplesTrained}`
   )
   assert.notEqual(now!.progressive['hitRate@20'], before!.progressive['hitRate@20'])
 

@@ -32,10 +32,10 @@ test('a simulation is learned, a second start takes it up again and serves it, a
   const report = lastLine(first.stdout)
   assert.match(first.stderr, /training 100% /)
   // 3,000 genuine events, about 1% of them twice, and a few bad ones: all of them are accounted for.
-  const { interactions, examplesLearned } = report as Record<string, number>
+  const { interactions, examplesTrained } = report as Record<string, number>
   const { source, sequence, train } = report.accounts as Record<string, Record<string, number>>
   assert(interactions! > 3000 && interactions! < 3100, `${interactions} interactions`)
-  assert(examplesLearned! > 1500 && sequence!.duplicate! > 0 && sequence!.late! + sequence!.rejected! > 0)
+  assert(examplesTrained! > 1500 && sequence!.duplicate! > 0 && sequence!.late! + sequence!.rejected! > 0)
   assert.deepEqual([source!.loaded, sequence!.read, train!.read], [interactions, interactions, sequence!.placed])
   const { share } = report.progressive as Record<string, number>
   assert(share! > 0.5 && share! <= 1, `${share} of the examples were ranked`)
@@ -59,12 +59,12 @@ test('a simulation is learned, a second start takes it up again and serves it, a
     interactions,
     users,
     items,
-    examplesLearned,
+    examplesTrained,
     progressive,
     ignoredTypes,
     accounts
   }: Record<string, unknown>) => ({
-    ...{ interactions, users, items, examplesLearned, progressive, ignoredTypes },
+    ...{ interactions, users, items, examplesTrained, progressive, ignoredTypes },
     ...{ sequence: (accounts as typeof report).sequence, train: (accounts as typeof report).train }
   })
   assert.deepEqual(kept(again), kept(report))
@@ -73,7 +73,7 @@ test('a simulation is learned, a second start takes it up again and serves it, a
   await afterwards(cwd, report)
 })
 
-/** `train  514 examples read: 308 learned, 206 without a step before it`, of which each number. */
+/** `train  514 examples read: 308 trained on, 206 without a step before it`, of which each number. */
 function accountsIn(text: string): Map<string, { read: number; outcomes: number }> {
   const whole = (digits: string) => Number(digits.replaceAll(',', ''))
   return new Map(

@@ -85,7 +85,7 @@ async function furnished() {
   await index.close()
   const checkpoints = new CheckpointFiles({ directory: run.path('checkpoints'), keep: 3, versionKeep: 2 })
   for (const [i, step] of [20, 40, 60].entries()) {
-    const stage = { savedAtMs: atMs + i * 60_000, examplesLearned: 1000 * step, modelVersion: 'mtmi-1x2' }
+    const stage = { savedAtMs: atMs + i * 60_000, examplesTrained: 1000 * step, modelVersion: 'mtmi-1x2' }
     await checkpoints.save(step, { header: { stage }, parts: [] }, { version: step === 20 })
   }
   const file = run.path('checkpoints', 'checkpoint-000000000040.mtmi')

@@ -184,7 +184,7 @@ function train(parts: Parts, life: Life, disk: SimDisk, beside?: Beside): Runnin
     ledger: simLedger(disk.ledger, life, faults),
     control: { request: () => parts.request, result: () => results.load(), finish: (result) => results.save(result) },
     measure: () => {},
-    onLearned: (batch, examples) => {
+    onTrained: (batch, examples) => {
       const names = examples.map(({ source }) => `${source.partition}/${source.offset}`).join(' ')
       const before = parts.batches.get(batch)
       if (before !== undefined && before !== names)

@@ -111,7 +111,7 @@ export class StandInTrainer implements StageTrainer {
       }
     }
     const step = ++this.#state.step
-    const fresh = { learned: examples.length, unknownItem: 0, unknownHistory: 0 }
+    const fresh = { trained: examples.length, unknownItem: 0, unknownHistory: 0 }
     return { step, loss: 1, gradientNorm: 1, touchedRows: examples.length, examples: examples.length, fresh }
   }
 

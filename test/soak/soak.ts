@@ -189,7 +189,7 @@ process.stdout.write(
   `${JSON.stringify({
     minutes,
     examples,
-    steps: trainer.learnedSteps,
+    steps: trainer.trainedSteps,
     ownMegabytesPerHour: megabytes(slope),
     standardError: megabytes(standardError),
     heapMegabytesPerHour: megabytes(slopeOf(({ heapBytes }) => heapBytes).slope),

@@ -89,7 +89,7 @@ for (const flood of ['user', 'item'] as const) {
     const figures = `clean ${clean.hitRate.toFixed(3)}, guarded ${guarded.hitRate.toFixed(3)}, open ${open.hitRate.toFixed(3)}`
     assert.equal(clean.refused, 0)
     assert.equal(open.refused, 0)
-    // 90 · 160 = 14,400 were offered; at most a tenth of about 3,000 learned may be theirs, and what fits in before the
+    // 90 · 160 = 14,400 were offered; at most a tenth of about 3,000 trained on may be theirs, and what fits in before the
     // others have filled the window.
     assert.ok(guarded.refused > 12_000, `${guarded.refused} refused`)
     assert.ok(guarded.hitRate > clean.hitRate - 0.1, figures)

@@ -137,13 +137,13 @@ test('a checkpoint that is written while it learns on is of the moment when it w
   const whole = slowly(trainer.beginCheckpoint('whole'))
   const first = slowly(trainer.beginCheckpoint('changed'))
   learn(2)
-  const then = trainer.learnedSteps
+  const then = trainer.trainedSteps
   const second = slowly(trainer.beginCheckpoint('changed'))
-  assert.ok(trainer.learnedSteps > then + 5)
+  assert.ok(trainer.trainedSteps > then + 5)
   const restored = makeTrainer({ dropout: 0.2 }, { itemsMax: 30, admissionMin: 2 })
   restored.useCatalogue(featureLookup(catalogue))
   restored.restore({ header: second.header, parts: [whole, first, second].flatMap(({ parts }) => [...parts]) })
-  assert.equal(restored.learnedSteps, then)
+  assert.equal(restored.trainedSteps, then)
   // The very same from the beginning to that step.
   const straight = makeTrainer({ dropout: 0.2 }, { itemsMax: 30, admissionMin: 2 })
   straight.useCatalogue(featureLookup(catalogue))
@@ -237,7 +237,7 @@ test('a batch with nothing to learn is no step: no examples, histories unknown, 
     assert.equal(report.examples, 0)
   }
   assert.equal(trainer.items.size, 1)
-  assert.equal(trainer.learnedSteps, 0)
+  assert.equal(trainer.trainedSteps, 0)
 })
 
 test('a sample: the first targets are ranked all, then some batches; the probability is told, and a replay chooses alike', () => {

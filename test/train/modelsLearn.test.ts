@@ -12,7 +12,7 @@ import type { SequenceStep } from '../../src/records/userSequence.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 
 /**
- * How much above popularity's hit rate@20 each model must end. A model that learned nothing would be at 20/400 = .05,
+ * How much above popularity's hit rate@20 each model must end. A model that trained on nothing would be at 20/400 = .05,
  * far below popularity.
  */
 const margin = 0.2

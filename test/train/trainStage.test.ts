@@ -37,12 +37,12 @@ test('every example is learned once, in the order of time within a batch, across
     ...io,
     ...stores,
     trainer: newTrainer(io),
-    onLearned: note,
+    onTrained: note,
     onBatch: ({ batch }) => batch === 5 && stop.abort()
   })
   await first.run(stop.signal)
   assert.equal(first.batch, 5)
-  const second = new TrainStage({ ...io, ...stores, trainer: newTrainer(io), onLearned: note })
+  const second = new TrainStage({ ...io, ...stores, trainer: newTrainer(io), onTrained: note })
   await learnAll(second, io)
   const all = [...learned.values()].flat()
   assert.equal(new Set(all).size, all.length)
@@ -52,9 +52,9 @@ test('every example is learned once, in the order of time within a batch, across
   // Every new step has its outcome, those that the first process took included.
   const account = second.account()
   assert.deepEqual([account.read, unaccounted(account)], [fresh.length, 0])
-  const { learned: taught, first: without, unknownItem, unknownHistory } = account.outcomes
+  const { trained: taught, first: without, unknownItem, unknownHistory } = account.outcomes
   assert.deepEqual([without, taught + unknownItem + unknownHistory], [fresh.length - expected.length, expected.length])
-  assert.equal(second.examplesLearned, taught)
+  assert.equal(second.examplesTrained, taught)
   assert.equal(second.evaluator.report().examples, expected.length)
   io.dispose()
 })
@@ -127,7 +127,7 @@ test('an erased user is out of every kept checkpoint as soon as the event is rea
     ...io,
     ...stores,
     trainer: newTrainer(io),
-    onLearned: (_, examples) => learned.push(...examples.map((example) => example.userId))
+    onTrained: (_, examples) => learned.push(...examples.map((example) => example.userId))
   })
   await learnAll(stage, io)
   assert.deepEqual(learned, [other.userId])
@@ -235,9 +235,9 @@ test('what a user did after an erasure is learned once, also where a restarted s
   // All of it is in one batch.
   await io.log.append('user-sequences', [before, erased, after, erased, after])
   const learned: bigint[] = []
-  const onLearned = (_batch: number, examples: readonly Example[]) => learned.push(...names(examples))
+  const onTrained = (_batch: number, examples: readonly Example[]) => learned.push(...names(examples))
   const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
-  const stage = new TrainStage({ ...io, ...stores, trainer: newTrainer(io), onLearned })
+  const stage = new TrainStage({ ...io, ...stores, trainer: newTrainer(io), onTrained })
   await learnAll(stage, io)
   assert.deepEqual(
     learned.filter((offset) => offset >= 5_000_000n),
@@ -245,7 +245,7 @@ test('what a user did after an erasure is learned once, also where a restarted s
   )
   // Once more, in a batch of its own: repeats.
   await io.log.append('user-sequences', [erased, after])
-  const next = new TrainStage({ ...io, ...stores, trainer: newTrainer(io), onLearned })
+  const next = new TrainStage({ ...io, ...stores, trainer: newTrainer(io), onTrained })
   await learnAll(next, io)
   assert.deepEqual(
     learned.filter((offset) => offset >= 5_000_000n),

@@ -84,7 +84,7 @@ export function ignoredLines({
 }
 
 /** Why a run trained on nothing, and what to do. */
-export function nothingLearned({ accounts, ...run }: AccountedRun, source: string): string {
+export function nothingTrained({ accounts, ...run }: AccountedRun, source: string): string {
   const of = (reader: AccountNumbers['reader'], outcome?: string): number => {
     const account = accounts.find((one) => one.reader === reader)
     if (account === undefined) return 0
@@ -103,7 +103,7 @@ export function nothingLearned({ accounts, ...run }: AccountedRun, source: strin
         : of('sequence', 'ignored') > 0
           ? ignoredLines(run)
           : ['Every row was refused: the dead-letter file and the dead-letter topic (`mtmi dlq ls`) say why.']
-  return [`nothing was learned from ${source}.`, ...accountLines(accounts).map((line) => `  ${line}`), ...advice].join(
+  return [`nothing of ${source} was trained on.`, ...accountLines(accounts).map((line) => `  ${line}`), ...advice].join(
     '\n'
   )
 }

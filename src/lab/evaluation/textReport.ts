@@ -32,7 +32,7 @@ export interface RunReport extends AccountedRun {
   readonly items: number
   /** From the first row until everything in the log was published, by the process that wrote this. */
   readonly seconds: number
-  readonly examplesLearned: number
+  readonly examplesTrained: number
   /** While training, by the process that wrote this; absent where it trained on nothing. */
   readonly examplesPerSecond?: number
   /** Where the arithmetic ran, and the program's version. */
@@ -114,7 +114,7 @@ function headline(report: RunReport): string[] {
     `MTMI Stream: ${report.source}`,
     `  ${count(interactions, 'event')}${interactions === 0 ? '' : read}`,
     `  ${count(report.users, 'user')} with a history, ${count(report.items, 'item')} in the index`,
-    `  ${count(report.examplesLearned, 'example')} learned${rate}`
+    `  ${count(report.examplesTrained, 'example')} trained on${rate}`
   ]
   const engine = [report.backend, report.version && `version ${report.version}`].filter(Boolean).join(', ')
   if (engine !== '') lines.push(`  ${engine}`)

@@ -59,7 +59,7 @@ function account<R extends Reader>(reader: R, outcomes: Partial<Record<Outcome<R
 const empty: RunReport = {
   ...{ source: 'ml-100k', run: 'ml-100k', interactions: 0, interactionsThisTime: 0, users: 0, items: 0, seconds: 0 },
   ...{ accounts: [], ignoredTypes: noTopCounts, otherLosses: noOtherLosses, typeWeights: { click: 1 } },
-  ...{ examplesLearned: 0, untrainedTargets: 0, batchSize: 256 }
+  ...{ examplesTrained: 0, untrainedTargets: 0, batchSize: 256 }
 }
 
 const full: RunReport = {
@@ -70,12 +70,12 @@ const full: RunReport = {
   accounts: [
     account('source', { loaded: 9116 }),
     account('sequence', { placed: 9100, duplicate: 12, late: 3, rejected: 1 }),
-    account('train', { learned: 9000, first: 100 })
+    account('train', { trained: 9000, first: 100 })
   ],
   users: 1,
   items: 3000,
   seconds: 6.5,
-  examplesLearned: 9000,
+  examplesTrained: 9000,
   examplesPerSecond: 2100,
   backend: 'tfjs-node 4.22.0',
   version: '0.1.0',
@@ -111,7 +111,7 @@ test('a full report', () => {
     `MTMI Stream: a simulated clickstream
   9,116 events in 6.5 s, 1,402 events/s
   1 user with a history, 3,000 items in the index
-  9,000 examples learned, 2,100 a second while training
+  9,000 examples trained on, 2,100 a second while training
   tfjs-node 4.22.0, version 0.1.0
 
 Does it learn?
@@ -142,7 +142,7 @@ What became of every record?
   source    9,116 rows read: 9,116 appended to the log
   sequence  9,116 events read: 9,100 placed in a history, 12 repeated, 3 too late
       (sequence.graceMs), 1 invalid (in the dead-letter topic)
-  train     9,100 examples read: 9,000 learned, 100 without a step before it
+  train     9,100 examples read: 9,000 trained on, 100 without a step before it
 
 What went wrong?
   sequence: 3 too late (sequence.graceMs).
@@ -160,7 +160,7 @@ What would user u17 get?
 test('what a run does not have is not told', () => {
   assert.equal(
     textReport(empty),
-    'MTMI Stream: ml-100k\n  0 events\n  0 users with a history, 0 items in the index\n  0 examples learned\n\nWhat went wrong?\n  Nothing.\n'
+    'MTMI Stream: ml-100k\n  0 events\n  0 users with a history, 0 items in the index\n  0 examples trained on\n\nWhat went wrong?\n  Nothing.\n'
   )
 })
 

@@ -82,7 +82,7 @@ const numbers: PipelineNumbers = {
   users: 2,
   stages: [{ stage: 'train', lagSeconds: 0.5, waiting: 3, done: 7 }],
   training: {
-    ...{ examplesLearned: 7, batches: 2, batchesDropped: 0, rollbacks: 0, loss: 3.5, intraUserCosine: 0.2 },
+    ...{ examplesTrained: 7, batches: 2, batchesDropped: 0, rollbacks: 0, loss: 3.5, intraUserCosine: 0.2 },
     recent: quality,
     curve: [{ ...quality, examples: 7, timeMs: nowMs }]
   },
@@ -121,7 +121,7 @@ test('versions: what is served, tried and kept, where it is known; what is serve
     live: 's@3',
     kept: ['r'],
     gates: [{ step: 3, atMs: nowMs, outcome: 'refused', detail: 'found 5 of 9, live 8' }],
-    checkpoints: [{ step: 2, version: true, savedAtMs: nowMs, examplesLearned: 512 }],
+    checkpoints: [{ step: 2, version: true, savedAtMs: nowMs, examplesTrained: 512 }],
     held: ['weights up to step 3']
   }
   const { described } = await setUp(t, { versions: async () => known })

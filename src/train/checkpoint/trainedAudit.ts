@@ -8,7 +8,7 @@ import path from 'node:path'
 import { UnavailableError } from '../../core/errors.ts'
 import type { Example } from '../../records/example.ts'
 
-export class LearnedAudit {
+export class TrainedAudit {
   readonly #file: string
   readonly #handle: number
 

@@ -1,4 +1,4 @@
-// Reads what src/train/checkpoint/learnedAudit.ts wrote.
+// Reads what src/train/checkpoint/trainedAudit.ts wrote.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { CorruptError } from '../../src/core/errors.ts'
@@ -8,7 +8,7 @@ import { CorruptError } from '../../src/core/errors.ts'
  *
  * @throws CorruptError for a whole line that is none of an audit
  */
-export function readLearnedAudit(file: string): { batch: number; examples: string[] }[] {
+export function readTrainedAudit(file: string): { batch: number; examples: string[] }[] {
   if (!existsSync(file)) return []
   const text = readFileSync(file, 'utf8')
   const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n')
