@@ -263,7 +263,7 @@ export class KafkaLog implements EventLog {
     const reader = new TopicReader({
       ...{ kafka: this.#kafka, topic, limits: this.#limits },
       groupId: `${clientId}.mtmi-read.${topic}.${randomUUID()}`,
-      positions: (wanted) => this.#lookups.positions(topic, wanted)
+      positions: (wanted) => this.#lookups.positions(topic, wanted, true)
     })
     this.#readers.add(reader)
     return reader

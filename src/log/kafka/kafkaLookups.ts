@@ -140,9 +140,10 @@ export class KafkaLookups {
   /**
    * Positions to read from, none before the log's start.
    *
+   * @param isReading whether they have been read up to there: 0 is then a position, not "from the beginning"
    * @throws CorruptError for one beyond the log's end, or for a gap where `kafka.onGap` is `stop`
    */
-  async positions(topic: string, wanted: ReadonlyMap<number, bigint>): Promise<Map<number, bigint>> {
+  async positions(topic: string, wanted: ReadonlyMap<number, bigint>, isReading = false): Promise<Map<number, bigint>> {
     if (wanted.size === 0) return new Map()
     const [ends, starts] = [await this.stableEnds(topic), await this.#offsets(topic, 'start')]
     const positions = new Map<number, bigint>()
@@ -151,7 +152,7 @@ export class KafkaLookups {
       if (position > end)
         throw newTopic(topic, `partition ${partition} ends at ${end}, before the stored offset ${position}`)
       positions.set(partition, position < start ? start : position)
-      if (position === 0n || position >= start) continue
+      if (position >= start || (position === 0n && !isReading)) continue
       this.#health.gap({ topic, partition, from: position, to: start })
       if (this.#options.onGap === 'stop')
         throw new CorruptError(
