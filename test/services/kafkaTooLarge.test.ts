@@ -27,6 +27,7 @@ test('a topic that takes small requests only gets small ones', { skip, timeout: 
     await log.append(topic, bytes(100, 2000))
     const found = await recordsOf(log, topic)
     assert.equal(new Set(found.map(({ key }) => Buffer.from(key).toString())).size, 100, 'none is lost')
+    assert.equal(found.length, 100, 'none is there twice')
     // Under a fence the owner begins again from the log: nothing of what was refused is there.
     await assert.rejects(log.append(topic, bytes(100, 2000), 'owner'), /begin again/)
     const before = (await recordsOf(log, topic)).length

@@ -44,6 +44,7 @@ const final = new RegExp(`${fencing.source}|OUT_OF_ORDER_SEQUENCE|UNKNOWN_PRODUC
 /** Of one partition. */
 interface Batch {
   readonly partition: number
+  readonly records: NewRecord[]
   readonly messages: Message[]
   bytes: number
 }
@@ -90,11 +91,15 @@ export class KafkaProducer {
     const what = `appending ${records.length} records to ${topic}${transactionalId === undefined ? '' : ` as ${transactionalId}`}`
     const producer = await this.#connect()
     let batches: Batch[] = []
+    let acknowledged = 0
     try {
       batches = this.#batches(topic, records, await partitionsOf(topic))
       const write = async () => {
         const transaction = transactionalId === undefined ? undefined : await producer.transaction()
-        for (const batch of batches) await this.#send(transaction?.send ?? producer.send, topic, batch)
+        for (const batch of batches) {
+          await this.#send(transaction?.send ?? producer.send, topic, batch)
+          acknowledged++
+        }
         await transaction?.commit()
       }
       await within(limits.retryMs, what, write())
@@ -102,9 +107,11 @@ export class KafkaProducer {
       await this.#discard()
       const known = kafkaError(error, what)
       const isTooLarge = known instanceof TooLargeError
-      if (isTooLarge && this.#canSplit(topic, batches)) {
-        // What is repeated was not acknowledged; under a fence the owner begins again from what the log says.
-        if (transactionalId === undefined) return this.#append(topic, records)
+      if (isTooLarge && batches[acknowledged]!.records.length > 1) {
+        this.#bytesMax.set(topic, this.#bytesMaxOf(topic) / 4)
+        // Under a fence nothing of the call is in the log, and the owner begins again from what the log says.
+        const left = batches.slice(acknowledged).flatMap((batch) => batch.records)
+        if (transactionalId === undefined) return this.#append(topic, left)
       } else if (transactionalId === undefined || isTooLarge) throw known
       const hasNewerOwner = fencing.test(protocolErrorOf(error) ?? '')
       this.#refusal = new FencedError(
@@ -117,11 +124,8 @@ export class KafkaProducer {
     }
   }
 
-  /** Lowers the size of batches, if one had several records. @returns whether it did */
-  #canSplit(topic: string, batches: readonly Batch[]): boolean {
-    const hasSeveral = batches.some(({ messages }) => messages.length > 1)
-    if (hasSeveral) this.#bytesMax.set(topic, (this.#bytesMax.get(topic) ?? this.#options.requestBytesMax) / 4)
-    return hasSeveral
+  #bytesMaxOf(topic: string): number {
+    return this.#bytesMax.get(topic) ?? this.#options.requestBytesMax
   }
 
   /** With a transactional id: claims it. */
@@ -162,7 +166,7 @@ export class KafkaProducer {
 
   /** In the order of the records of each partition, none larger than a request may be. */
   #batches(topic: string, records: readonly NewRecord[], partitions: number): Batch[] {
-    const bytesMax = this.#bytesMax.get(topic) ?? this.#options.requestBytesMax
+    const bytesMax = this.#bytesMaxOf(topic)
     const open = new Map<number, Batch>()
     const batches: Batch[] = []
     const timestamp = String(this.#options.clock.nowMs())
@@ -173,11 +177,12 @@ export class KafkaProducer {
       const bytes = recordBytesMax(record)
       let batch = open.get(partition)
       if (batch === undefined || batch.bytes + bytes > bytesMax || batch.messages.length >= recordsMax) {
-        batch = { partition, messages: [], bytes: 0 }
+        batch = { partition, records: [], messages: [], bytes: 0 }
         open.set(partition, batch)
         batches.push(batch)
       }
       batch.bytes += bytes
+      batch.records.push(record)
       batch.messages.push({ ...messageOf(record, partition), timestamp })
     }
     return batches
