@@ -53,3 +53,20 @@ test('what is fetched while its reader is busy is given to it together', { skip 
     await removeTopics(topic)
   }
 })
+
+test('a look-up after the log was closed is refused: no connection keeps the process alive', { skip }, async () => {
+  const topic = await makeTopic(1)
+  const log = await openLog()
+  try {
+    await log.ends(topic)
+    await log.close()
+    const sockets = () => process.getActiveResourcesInfo().filter((name) => name.startsWith('TCP')).length
+    const before = sockets()
+    await assert.rejects(log.ends(topic), /the log was closed/)
+    await assert.rejects(log.describe(topic), /the log was closed/)
+    assert.equal(sockets(), before)
+  } finally {
+    await log.close()
+    await removeTopics(topic)
+  }
+})

@@ -3,7 +3,7 @@
 
 import type { Admin, Kafka } from 'kafkajs'
 import type { KafkaOptions } from '../../core/config/config.ts'
-import { CorruptError } from '../../core/errors.ts'
+import { CorruptError, UnavailableError } from '../../core/errors.ts'
 import type { Offsets } from '../../core/offsets.ts'
 import { Turns } from '../../core/promises.ts'
 import type { TopicDescription } from '../eventLog.ts'
@@ -225,6 +225,8 @@ export class KafkaLookups {
   #inTurn<T>(what: string, look: () => Promise<T>, limits = this.#limits): Promise<T> {
     return this.#turns.run(() =>
       retrying(what, { ...limits, signal: this.#closed.signal }, async () => {
+        // Whoever has several look-ups to make may be between two of them: the next would connect again, for good.
+        if (this.#closed.signal.aborted) throw new UnavailableError(`${what}: the log was closed`)
         try {
           return await look()
         } catch (error) {
