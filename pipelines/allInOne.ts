@@ -8,7 +8,7 @@ import { type BackgroundTasks, untilAborted, withinMs } from '../src/core/backgr
 import { systemClock } from '../src/core/clock.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { UnavailableError } from '../src/core/errors.ts'
-import { type Offsets, offsetsFromJson, recordsBehind } from '../src/core/offsets.ts'
+import { offsetsFromJson, recordsBehind } from '../src/core/offsets.ts'
 import { Outage } from '../src/core/outage.ts'
 import { handledLater } from '../src/core/promises.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
@@ -344,18 +344,15 @@ export class WholePipeline {
     this.metrics.apply(this.#categoriesMeter.entries(this.#categories()))
     const [events, sequences] = await Promise.all([log.ends(interactions), log.ends(userSequences)])
     const nowMs = clock.nowMs()
-    const note = (stage: 'sequence' | 'train' | 'publish', consumed: Offsets, ends: Offsets, takenAtMs: number) => {
-      const total = [...consumed.values()].reduce((sum, offset) => sum + Number(offset), 0)
-      this.#watch.note(stage, recordsBehind(consumed, ends), total, takenAtMs, nowMs)
-    }
     const [train, publish] = [this.#train, this.#publish]
-    note('sequence', this.#sequence.consumed(), events, this.#sequence.takenAtMs)
-    note('train', offsetsFromJson(train?.consumed ?? {}), sequences, train?.takenAtMs ?? 0)
-    if (publish !== undefined) note('publish', offsetsFromJson(publish.consumed), sequences, publish.takenAtMs)
-    for (const { stage, lagSeconds, movedAtMs } of this.#watch.lags(nowMs)) {
-      this.metrics.lag.set({ stage }, lagSeconds)
-      this.metrics.progress.at({ stage }, movedAtMs)
-    }
+    const reached = ({ consumed, takenAtMs }: Pick<TrainStatus, 'consumed' | 'takenAtMs'>) => ({
+      ...{ consumed: offsetsFromJson(consumed), ends: sequences, takenAtMs }
+    })
+    const sequenced = { consumed: this.#sequence.consumed(), ends: events, takenAtMs: this.#sequence.takenAtMs }
+    this.#watch.note('sequence', sequenced, nowMs)
+    this.#watch.note('train', reached(train ?? { consumed: {}, takenAtMs: 0 }), nowMs)
+    if (publish !== undefined) this.#watch.note('publish', reached(publish), nowMs)
+    this.#watch.measure(this.metrics, nowMs)
     this.metrics.users.set(this.#sequence.status().users)
     this.metrics.apply(this.io.health?.takeReport() ?? [])
     if (train !== undefined) this.metrics.apply(progressiveMetrics(train.progressive))

@@ -9,7 +9,8 @@ import { IngestStage } from '../src/ingest/ingestStage.ts'
 import { openSource } from '../src/ingest/sourceMapper.ts'
 import type { EventLog } from '../src/log/eventLog.ts'
 import { fileOffsets } from './ingestOffsets.ts'
-import { type StageProgress, startOpsServer } from './opsServer.ts'
+import { startOpsServer } from './opsServer.ts'
+import type { StageProgress } from './progressWatch.ts'
 import { type StageContext, untilDone } from './stageProcess.ts'
 
 /** How often a process that runs until it is stopped reports its account. */

@@ -5,6 +5,7 @@ import type { RunReport } from '../src/lab/evaluation/textReport.ts'
 import type { WholePipeline } from './allInOne.ts'
 import { countedTypes } from './http.ts'
 import type { OneProcess } from './oneProcess.ts'
+import { quoted } from './runs.ts'
 
 /** For another shell, while the run is served at `url`. */
 export async function nextStepsWhileServing(pipeline: WholePipeline, url: string, report: RunReport): Promise<string> {
@@ -77,9 +78,4 @@ function tokenHeader(serve: Tokens, role: 'readToken' | 'eventsToken'): TokenHea
     header: `-H "authorization: Bearer ${value}" `,
     first: reference === undefined ? [`  export ${variable}=…   # the value of serve.${setting}`] : []
   }
-}
-
-/** As a shell reads it back: within single quotes only the quote itself is special. */
-function quoted(text: string): string {
-  return /^[\w./:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }

@@ -3,7 +3,6 @@
 import type { AccountNumbers } from '../src/core/account.ts'
 import type { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import type { Config } from '../src/core/config/config.ts'
-import type { Offsets } from '../src/core/offsets.ts'
 import { version } from '../src/core/version.ts'
 import type { StageIo } from '../src/log/stageIo.ts'
 import type { TaskName } from '../src/monitor/metrics.ts'
@@ -12,23 +11,13 @@ import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { bindOpsPort, type OpsService, startOpsService } from '../src/serve/http/opsService.ts'
 import type { Readiness } from '../src/serve/http/probeRoutes.ts'
 import { buildInfo } from './backendInfo.ts'
-import { ProgressWatch } from './progressWatch.ts'
+import { ProgressWatch, type StageProgress } from './progressWatch.ts'
 import type { ModelThread } from './thread/client.ts'
 
 /** How often offsets are looked at: far below any interval of scraping. */
 const watchMs = 1000
 
 type WatchedStage = 'ingest' | 'sequence' | 'train' | 'publish'
-
-/** How far a stage is. */
-export interface StageProgress {
-  /** Next offset to read, by partition. */
-  readonly consumed: Offsets
-  /** End offsets of the partitions that the stage reads. */
-  readonly ends: Offsets
-  /** When the log took the newest record that was processed, milliseconds; 0 before the first. */
-  readonly takenAtMs: number
-}
 
 interface OpsServer {
   /** Sets the backend of the build info. */
@@ -77,12 +66,8 @@ export async function startOpsServer({
     const progress = await watched?.look()
     if (watched === undefined || progress === undefined) return
     const nowMs = clock.nowMs()
-    const { behind, total } = distance(progress)
-    watch.note(watched.stage, behind, total, progress.takenAtMs, nowMs)
-    for (const { stage, lagSeconds, movedAtMs } of watch.lags(nowMs)) {
-      metrics.lag.set({ stage }, lagSeconds)
-      metrics.progress.at({ stage }, movedAtMs)
-    }
+    watch.note(watched.stage, progress, nowMs)
+    watch.measure(metrics, nowMs)
     seen = true
   }
 
@@ -111,15 +96,4 @@ export async function startOpsServer({
       await service?.close()
     }
   }
-}
-
-function distance({ consumed, ends }: StageProgress): { behind: number; total: number } {
-  let behind = 0
-  let total = 0
-  for (const [partition, end] of ends) {
-    const next = consumed.get(partition) ?? 0n
-    behind += Number(end - next)
-    total += Number(next)
-  }
-  return { behind, total }
 }

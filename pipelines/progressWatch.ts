@@ -1,5 +1,18 @@
 // Whether stages make progress: offsets that move, not sockets that are open.
 
+import { type Offsets, recordsBehind } from '../src/core/offsets.ts'
+import type { Metrics } from '../src/monitor/metricsRegistry.ts'
+
+/** How far a stage is. */
+export interface StageProgress {
+  /** Next offset to read, by partition. */
+  readonly consumed: Offsets
+  /** End offsets of the partitions that the stage reads. */
+  readonly ends: Offsets
+  /** When the log took the newest record that was processed, milliseconds; 0 before the first. */
+  readonly takenAtMs: number
+}
+
 interface Noted {
   behind: number
   consumed: number
@@ -12,14 +25,13 @@ interface Noted {
 /** Longer than a restart of a broker or of the index, which is no reason to restart the stage. */
 const staleMaxMs = 120_000
 
-export class ProgressWatch<StageName extends string> {
+export class ProgressWatch<StageName extends 'ingest' | 'sequence' | 'train' | 'publish'> {
   readonly #stages = new Map<StageName, Noted>()
 
-  /**
-   * @param behind records that wait for the stage
-   * @param consumed a number that grows with what it has processed
-   */
-  note(stage: StageName, behind: number, consumed: number, takenAtMs: number, nowMs: number): void {
+  note(stage: StageName, progress: StageProgress, nowMs: number): void {
+    const { ends, takenAtMs } = progress
+    const behind = recordsBehind(progress.consumed, ends)
+    const consumed = [...progress.consumed.values()].reduce((sum, offset) => sum + Number(offset), 0)
     const noted = this.#stages.get(stage)
     const moved = noted === undefined || behind === 0 || consumed !== noted.consumed
     this.#stages.set(stage, { behind, consumed, takenAtMs, movedAtMs: moved ? nowMs : noted.movedAtMs })
@@ -50,6 +62,13 @@ export class ProgressWatch<StageName extends string> {
         waiting: behind,
         done: consumed
       }
+    }
+  }
+
+  measure({ lag, progress }: Pick<Metrics, 'lag' | 'progress'>, nowMs: number): void {
+    for (const { stage, lagSeconds, movedAtMs } of this.lags(nowMs)) {
+      lag.set({ stage }, lagSeconds)
+      progress.at({ stage }, movedAtMs)
     }
   }
 }

@@ -182,6 +182,6 @@ function removeUnbegun(run: RunDirectory, missing: string): void {
 }
 
 /** As a shell reads it back. */
-function quoted(word: string): string {
+export function quoted(word: string): string {
   return /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }

@@ -8,8 +8,9 @@ import { AccountMeter } from '../src/monitor/accountMetrics.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
 import { openOwnedSequences } from '../src/sequence/ownedSequences.ts'
 import { SequenceStage } from '../src/sequence/sequenceStage.ts'
-import { type StageProgress, startOpsServer } from './opsServer.ts'
+import { startOpsServer } from './opsServer.ts'
 import { sequenceDisk } from './parts.ts'
+import type { StageProgress } from './progressWatch.ts'
 import { type StageContext, untilDone } from './stageProcess.ts'
 
 export async function sequence(context: StageContext): Promise<void> {

@@ -27,7 +27,7 @@ import type {
   VectorIndex
 } from '../index/vectorIndex.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
-import type { Recommendations, RecommendedItem, SessionRecommendations, SimilarItems } from './answers.ts'
+import type { Recommendations, SessionRecommendations, SimilarItems } from './answers.ts'
 import { Variants } from './attribution/variants.ts'
 import { describedItems, valuesIn, versionOf } from './describedItems.ts'
 import { defaultRecommenderOptions, type ListRequest, type RecommenderOptions, withOptionsOf } from './listRequest.ts'
@@ -68,20 +68,14 @@ export class Recommender {
   readonly #options: RecommenderOptions
   readonly #rules: readonly Rule[]
   readonly #scoring: InterestScore
-  readonly #onList: ((items: readonly RecommendedItem[]) => void) | undefined
 
-  /**
-   * @param parts.onList gets every list of recommendations, to measure coverage
-   * @throws ConfigError for rules that cannot be used
-   */
+  /** @throws ConfigError for rules that cannot be used */
   constructor(parts: {
     index: VectorIndex
     clock: Clock
     options?: Partial<RecommenderOptions>
     scoring?: InterestScore | undefined
-    onList?: (items: readonly RecommendedItem[]) => void
   }) {
-    this.#onList = parts.onList
     this.#index = parts.index
     this.#scoring = parts.scoring ?? nearestInterest
     this.#clock = parts.clock
@@ -194,13 +188,11 @@ export class Recommender {
    */
   async popular(request: ListRequest & { history?: readonly ItemId[] }, why: string): Promise<SessionRecommendations> {
     const { boosts, pins } = this.#rulesOf(request)
-    const list = await popularList({
+    return popularList({
       ...{ request, boosts, pins, why, perPlace: this.#perPlace(boosts, 1) },
       search: (count, without, rule, key) =>
         this.#index.popular(count, this.#filter(request, [...(request.history ?? []), ...without], rule), key)
     })
-    this.#onList?.(list.items)
-    return list
   }
 
   get features(): Pick<VectorIndex, 'fields' | 'holdsAny'> {
@@ -340,7 +332,6 @@ export class Recommender {
     const page = withPins(merged, placed, shown.size, limit)
     const described = await describedItems(this.#index, found, page, explain ? reasons : undefined)
     if (described === undefined) return undefined
-    this.#onList?.(described)
     return {
       version: versionOf(found),
       items: companions === undefined ? described : described.map((item) => companions.named(item)),
