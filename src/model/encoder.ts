@@ -38,8 +38,8 @@ export interface EncodedUsers {
   /** 0 where no step of the history is known. [B] */
   readonly known: Uint8Array
   /**
-   * Evidence of each interest: the share of the known steps of the history that it explains. Sums to 1 over the
-   * interests of a known user. [B, K]
+   * Evidence of each interest: the share of the newest 20 known steps of the history that it explains. Sums to 1 over
+   * the interests of a known user. [B, K]
    *
    *     strength_k = mean over the steps h of  e^(u_k·v_h/τ) / Σ_j e^(u_j·v_h/τ)
    */

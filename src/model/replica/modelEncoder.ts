@@ -15,6 +15,8 @@ import type { Rows } from './rowStore.ts'
 /** Items and users computed at once: bounds the memory of a call, and is enough work to keep the engine busy. */
 const itemChunk = 8192
 const userChunk = 256
+/** Newest steps that are evidence of interests: all of 50 cost twice as much of an encoding as 20. */
+const evidenceSteps = 20
 
 interface ModelEncoderParts {
   readonly model: Model
@@ -268,14 +270,16 @@ export class ModelEncoder implements Encoder {
 function strengthsOf(
   users: tf.Tensor3D,
   vectors: tf.Tensor2D,
-  history: HistoryTensors,
+  { size: B, length: L, steps, blocked }: HistoryTensors,
   temperature: number
-): tf.Tensor2D {
-  const { size: B, length: L, steps, blocked } = history
-  const read = tf.reshape(gatherRows(vectors, steps), [B, L, vectors.shape[1]]) //                                [B, L, D]
-  const shares = tf.softmax(tf.div(tf.matMul(read, users, false, true), temperature)) //                          [B, L, K]
-  const real = tf.exp(blocked) // 1 at a step, 0 at padding                                                       [B, L, 1]
-  return tf.divNoNan(tf.sum(tf.mul(shares, real), 1), tf.sum(real, 1)) as tf.Tensor2D //                          [B, K]
+): tf.Tensor {
+  const N = Math.min(L, evidenceSteps)
+  const newest = tf.slice(tf.reshape(steps, [B, L]), [0, L - N], [B, N]).flatten() //                             [B·N]
+  const read = tf.reshape(gatherRows(vectors, newest), [B, N, vectors.shape[1]]) //                               [B, N, D]
+  const shares = tf.softmax(tf.matMul(read, tf.div(users, temperature), false, true)) //                          [B, N, K]
+  // Even over the real steps, 0 at padding.
+  const weights = tf.softmax(tf.slice(blocked, [0, L - N, 0], [B, N, 1]).reshape([B, 1, N])) //                   [B, 1, N]
+  return tf.matMul(weights, shares) //                                                                            [B, 1, K]
 }
 
 const noRows = new Int32Array(0)
