@@ -5,6 +5,7 @@ import type { Clock } from '../src/core/clock.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { MtmiError, UnavailableError } from '../src/core/errors.ts'
 import { own } from '../src/core/own.ts'
+import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { version } from '../src/core/version.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import { erasureEvent } from '../src/log/erasure.ts'
@@ -21,6 +22,7 @@ import type { LookupParts } from '../src/serve/http/lookupRoutes.ts'
 import type { Readiness } from '../src/serve/http/probeRoutes.ts'
 import type { Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessions.ts'
+import { deadLetterParts } from './deadLetterReport.ts'
 import { openStageLogger } from './logger.ts'
 
 interface ServedParts {
@@ -30,6 +32,7 @@ interface ServedParts {
   /** With it, sessions that are not stored are answered. */
   readonly sessions?: SessionEncoder
   readonly tasks: Pick<BackgroundTasks<TaskName>, 'keep'>
+  readonly run: RunDirectory
   /** Counts of lists and clicks are kept here. */
   readonly attribution: ConstructorParameters<typeof AttributionWatch>[1]
   readonly readiness: () => Readiness
@@ -67,7 +70,7 @@ export async function bindServe(
 
 /** @param port bound */
 export async function startHttpService(
-  { io, metrics, recommender, sessions, tasks, attribution, readiness, lookup, eventClock }: ServedParts,
+  { io, metrics, recommender, sessions, tasks, run, attribution, readiness, lookup, eventClock }: ServedParts,
   port: BoundPort
 ): Promise<RunningService> {
   const { config, clock } = io
@@ -79,6 +82,7 @@ export async function startHttpService(
   tasks.keep('attribution', 'counting clicks on lists', options, ({ signal, up }) => watch.run(signal, up))
   const service = createHttpService({
     attribution: watch.attribution,
+    deadLetters: deadLetterParts(io, run, stop.signal),
     recommender,
     ...(sessions === undefined ? {} : { sessions }),
     metrics,

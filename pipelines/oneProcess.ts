@@ -266,6 +266,7 @@ class StartedRun {
     return startHttpService(
       {
         ...{ io, metrics, tasks, recommender },
+        run: this.#process.run,
         attribution: this.#process.run.state(keptAttribution),
         ...(config.serve.sessions ? { sessions } : {}),
         readiness: () => pipeline.readiness(),

@@ -39,7 +39,7 @@ export async function serve(context: StageContext): Promise<void> {
     const ops = await startOpsServer({ port: opsPort, io, metrics, tasks, ready, say: logger.info })
     const service = await startHttpService(
       {
-        ...{ io, metrics, tasks, readiness: ops.readiness },
+        ...{ io, run, metrics, tasks, readiness: ops.readiness },
         attribution: run.state(keptAttribution, `attribution-${place}.json`),
         recommender: new Recommender({
           index,

@@ -43,5 +43,12 @@ export const item = (id) => askFor(`/v1/items/${encodeURIComponent(id)}`)
 export const similar = (id) => ask(`/v1/items/${encodeURIComponent(id)}/similar?limit=12`)
 export const users = (prefix, signal) => ask(`/v1/users?limit=30&prefix=${encodeURIComponent(prefix)}`, { signal })
 export const items = (text, signal) => ask(`/v1/items?limit=30&text=${encodeURIComponent(text)}`, { signal })
-export const post = (event) =>
-  ask('/v1/events', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(event) })
+export const deadLetters = (topic, reason) =>
+  ask(
+    `/v1/dead-letters${topic === '' ? '' : `?${new URLSearchParams({ topic, ...(reason === '' ? {} : { reason }) })}`}`
+  )
+const send = (path, body) =>
+  ask(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+export const replayDeadLetters = (topic, reason) =>
+  send('/v1/dead-letters', { topic, ...(reason === '' ? {} : { reason }) })
+export const post = (event) => send('/v1/events', event)

@@ -6,6 +6,7 @@ import { h } from './dom.js'
 import { experimentsPage } from './experiments.js'
 import { itemPage } from './item.js'
 import { overview } from './overview.js'
+import { recordsPage } from './records.js'
 import { userPage } from './user.js'
 
 const pollMs = 1000
@@ -37,7 +38,8 @@ function route() {
     user: [userPage, '#/users'],
     items: [browseItems, '#/items'],
     item: [itemPage, '#/items'],
-    experiments: [experimentsPage, '#/experiments']
+    experiments: [experimentsPage, '#/experiments'],
+    records: [recordsPage, '#/records']
   }[name] ?? [overview, '#/']
   for (const link of document.querySelectorAll('nav a')) {
     if (link.getAttribute('href') === current) link.setAttribute('aria-current', 'page')

@@ -90,6 +90,7 @@ export const httpRoutes = [
   '/v1/status',
   '/v1/versions',
   '/v1/attribution',
+  '/v1/dead-letters',
   '/v1/users',
   '/v1/users/:id',
   '/v1/items',

@@ -12,6 +12,7 @@ import { addAttributionRoute } from './attributionRoutes.ts'
 import { addBatchRoute } from './batchRoute.ts'
 import { BoundPort } from './boundPort.ts'
 import { addConsolePage, loadConsoleFiles } from './consolePage.ts'
+import { addDeadLetterRoutes, type DeadLetterParts } from './deadLetterRoutes.ts'
 import { addEventRoutes, type EventParts, PostedAccount } from './eventRoutes.ts'
 import { addGuard } from './guard.ts'
 import { createHttpApp } from './httpApp.ts'
@@ -38,6 +39,8 @@ export interface HttpServiceParts
   readonly logger?: ServiceLogger
   /** With it, unless `options.console` is off, there are routes to inspect users and items, and the console at `/`. */
   readonly lookup?: LookupParts
+  /** With it, there are routes for records that could not be used. */
+  readonly deadLetters?: DeadLetterParts
   /** Of the program. */
   readonly version?: string
   /**
@@ -129,6 +132,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
       addLookupRoutes(routes, parts.lookup, {
         ...{ readiness, answers, clock: parts.clock, version }
       })
+      if (parts.deadLetters !== undefined) addDeadLetterRoutes(routes, parts.deadLetters)
       addAttributionRoute(routes, attribution, parts.recommender.variants)
       const files = loadConsoleFiles()
       if (files !== undefined) addConsolePage(routes, files)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { reasonOf } from '../../../pipelines/cli/dlq.ts'
+import { reasonOf } from '../../../pipelines/deadLetterReport.ts'
 
 const reason = (message: string) => reasonOf({ exception: 'BadEventError', message }).replace('BadEventError: ', '')
 
