@@ -18,6 +18,7 @@ import type {
 } from './answers.ts'
 import type { attributionSchema } from './attribution/attributionReport.ts'
 import type { batchSchema, listsSchema } from './http/batchRoute.ts'
+import type { deadLetterQuery, deadLettersSchema, replayedSchema, replaySchema } from './http/deadLetterRoutes.ts'
 import type { acceptedSchema, eventSchema } from './http/eventRoutes.ts'
 import type { changedSchema, contentSchema, patchSchema, postedItemSchema } from './http/itemRoutes.ts'
 import type { listSchema, popularSchema, requestSchema, similarSchema } from './http/listSchemas.ts'
@@ -149,6 +150,14 @@ export class MtmiClient {
 
   attribution(query: { readonly variant?: string } = {}): Promise<Shape<typeof attributionSchema>> {
     return this.#json('GET', '/v1/attribution', { query })
+  }
+
+  deadLetters(query: Query<typeof deadLetterQuery> = {}): Promise<Shape<typeof deadLettersSchema>> {
+    return this.#json('GET', '/v1/dead-letters', { query })
+  }
+
+  replayDeadLetters(body: Query<typeof replaySchema>): Promise<Shape<typeof replayedSchema>> {
+    return this.#json('POST', '/v1/dead-letters', { body })
   }
 
   status(): Promise<ServiceStatus> {

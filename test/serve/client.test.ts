@@ -51,6 +51,7 @@ async function setUp(t: TestContext, options: Partial<MtmiClientOptions> = {}) {
     metrics: createMetrics({ clock, processMetrics: false }),
     options: resolveConfig(undefined, {}, { serve: { port: 0, adminToken: token } }).serve,
     lookup: { index, eventTypes: ['click'] },
+    deadLetters: { list: async () => [], newest: async () => undefined, replay: async (topic) => topic.length },
     clock
   })
   t.after(() => service.close())
@@ -145,6 +146,10 @@ test('events, items, users, state', async (t) => {
   assert.equal((await client.status()).index?.items, 12)
   assert.equal((await client.versions()).live, 's@1')
   assert((await client.attribution()).sinceMs > 0)
+  assert.deepEqual(
+    [await client.deadLetters(), await client.replayDeadLetters({ topic: 'a.mtmi.dlq' })],
+    [{ topics: [] }, { replayed: 10 }]
+  )
   assert.deepEqual(await client.live(), { live: true })
   assert.equal((await client.ready()).ready, true)
   assert.match(await client.metrics(), /mtmi_serve_lists_total/)

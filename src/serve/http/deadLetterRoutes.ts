@@ -15,6 +15,9 @@ const reasonSchema = z
   .describe('Only records of this reason, as the list names it')
   .exactOptional()
 
+export const deadLetterQuery = z.strictObject({ topic: topicSchema.exactOptional(), reason: reasonSchema })
+export const replaySchema = z.strictObject({ topic: topicSchema, reason: reasonSchema }).meta({ id: 'ReplayRequest' })
+
 const bytesSchema = z
   .strictObject({
     bytes: count('All of them'),
@@ -36,7 +39,7 @@ const deadLetterSchema = named('DeadLetter', {
   now: z.string().describe('What the record would become with the present configuration')
 })
 
-const deadLettersSchema = named('DeadLetters', {
+export const deadLettersSchema = named('DeadLetters', {
   topics: z.array(
     z.strictObject({
       topic: z.string(),
@@ -57,7 +60,7 @@ const deadLettersSchema = named('DeadLetters', {
     .exactOptional()
 })
 
-const replayedSchema = named('Replayed', { replayed: count('Records that were appended to their topic again') })
+export const replayedSchema = named('Replayed', { replayed: count('Records that were appended to their topic again') })
 
 export type ShownDeadLetter = Shape<typeof deadLetterSchema>
 
@@ -78,7 +81,7 @@ export function addDeadLetterRoutes(app: FastifyInstance, deadLetters: DeadLette
     {
       ...{ method: 'GET', url: '/v1/dead-letters', operationId: 'deadLetters' },
       summary: 'Records that could not be used, by topic and reason, and one of them; reads all of them',
-      query: z.strictObject({ topic: topicSchema.exactOptional(), reason: reasonSchema }),
+      query: deadLetterQuery,
       answer: deadLettersSchema
     },
     async ({ query: { topic, reason } }) => {
@@ -92,7 +95,7 @@ export function addDeadLetterRoutes(app: FastifyInstance, deadLetters: DeadLette
     {
       ...{ method: 'POST', url: '/v1/dead-letters', operationId: 'replayDeadLetters' },
       summary: 'Appends dead-letter records to the topic that they came from, each once',
-      body: z.strictObject({ topic: topicSchema, reason: reasonSchema }).meta({ id: 'ReplayRequest' }),
+      body: replaySchema,
       answer: replayedSchema
     },
     async ({ body: { topic, reason } }) => ({ replayed: await deadLetters.replay(topic, reason) })
