@@ -35,10 +35,15 @@ export function overview(root) {
     versionList
   )
   let versionsAskedMs = Number.NEGATIVE_INFINITY
+  let newest // status
   const showVersions = async () => {
     if (performance.now() - versionsAskedMs < versionsMs) return
     versionsAskedMs = performance.now()
-    const parts = await askVersions().then(versionParts, () => []) // the banner shows the error
+    const alarms = newest?.drift?.detections ?? []
+    const parts = await askVersions().then(
+      (found) => versionParts(found, alarms),
+      () => []
+    ) // the banner shows the error
     if (parts.length === 0) return
     refill(versionList, ...parts)
     versionCard.hidden = false
@@ -52,6 +57,7 @@ export function overview(root) {
     title: 'Overview',
     update({ status, earlier }) {
       if (status === undefined) return
+      newest = status
       source.textContent = describe(status)
       flow.replaceChildren(...steps(status, earlier))
       void showVersions()
@@ -224,7 +230,7 @@ const indexPairs = ({ index }) =>
         ['Vectors', `${index.interestCount} per user, ${index.dimensions} dimensions`]
       ]
 
-function versionParts({ live, kept, gates, checkpoints, held }) {
+function versionParts({ live, kept, gates, checkpoints, held }, alarms) {
   const facts = [
     ['Served', live ?? 'nothing published yet'],
     ...kept.map((indexVersion) => ['Kept in the index', indexVersion]),
@@ -232,6 +238,8 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
   ]
   return [
     pairs(h('dl', { class: 'pairs' }), facts),
+    h('h2', {}, 'Timeline'),
+    timeline(gates, checkpoints, alarms),
     h('h2', {}, 'New weights, evaluated before they are served'),
     gates.length === 0
       ? h(
@@ -273,4 +281,34 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
 const figures = (title, content) => {
   content.style.setProperty('margin-top', '12px')
   return card(title, null, content)
+}
+
+/** Entries of the timeline. */
+const timelineMax = 12
+
+/** Decisions and alarms, newest first. A drift alarm has the time of its events, which a recording has from long ago. */
+function timeline(gates, checkpoints, alarms) {
+  const entries = [
+    ...gates.map(({ step, atMs, outcome }) => [atMs, `weights of step ${count(step)} ${outcome}`]),
+    ...checkpoints.flatMap(({ step, savedAtMs, version }) =>
+      savedAtMs === undefined
+        ? []
+        : [[savedAtMs, `checkpoint of step ${count(step)}${version ? ', kept as a version' : ''}`]]
+    ),
+    ...alarms.map(({ signal, detector, eventTimeMs }) => [
+      eventTimeMs,
+      `drift of ${words(signal)} (${words(detector)}), by event time`
+    ])
+  ]
+  entries.sort(([a], [b]) => b - a)
+  if (entries.length === 0) return h('p', { class: 'note' }, 'Nothing yet.')
+  return h(
+    'ol',
+    { class: 'rows', id: 'timeline' },
+    entries
+      .slice(0, timelineMax)
+      .map(([ms, what]) =>
+        h('li', {}, h('span', { class: 'soft when' }, dateTime(ms)), h('span', { class: 'what' }, what))
+      )
+  )
 }

@@ -21,6 +21,13 @@ const stat = (title, unit, description, query, thresholds) => ({
 /** Green below `warn`, red above `bad`; the other way round where bad < warn. */
 const bounds = (warn, bad) => ({ warn, bad })
 const job = 'job="$job"'
+const clicked = (title, description, by, metric) => {
+  const within = (outcome) => `sum by (${by}) (increase(${metric}{${job}, outcome="${outcome}"}[1h]))`
+  return series(title, 'percentunit', `${description}, as a share`, [
+    `${within('clicked')} / (${within('answered')} > 0)`,
+    `{{${by}}}`
+  ])
+}
 /** What a reader of `src/core/account.ts` reads, and what becomes of it. */
 const account = (title, description, reader, read = 'read') =>
   series(
@@ -479,6 +486,15 @@ export const dashboards = [
           [`job_route:mtmi_serve_request_seconds:p50_5m{${job}}`, '{{route}} p50'],
           [`job_route:mtmi_serve_request_seconds:p99_5m{${job}}`, '{{route}} p99']
         )
+      ],
+      [
+        series('Click-through of lists', 'percentunit', 'Lists with a click, by variant (docs/experiments.md)', [
+          `sum by (variant) (increase(mtmi_serve_clicked_lists_total{${job}, k="all"}[1h])) / (sum by (variant) (increase(mtmi_serve_lists_total{${job}}[1h])) > 0)`,
+          '{{variant}}'
+        ]),
+        clicked('By index version', 'Lists with a click', 'version', 'mtmi_serve_version_lists_total'),
+        clicked('By position', 'Items that were clicked', 'position', 'mtmi_serve_position_items_total'),
+        clicked('By origin', 'Items that were clicked', 'origin', 'mtmi_serve_origin_items_total')
       ],
       [
         series('Lists', 'ops', 'By where they came from', [

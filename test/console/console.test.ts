@@ -151,6 +151,8 @@ test('the overview shows what /v1/status tells', { skip }, async () => {
   await page.waitForFunction(
     `document.querySelectorAll('#versions tbody tr').length === ${gates.length + checkpoints.length}`
   )
+  assert.match(await page.locator('#timeline').innerText(), /weights of step \d+ (accepted|refused|resumed)/)
+  assert.deepEqual(await barriers(page), [])
   await shoot(page, 'overview')
   assert.deepEqual(complaints, [])
   await page.close()
