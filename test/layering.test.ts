@@ -27,7 +27,7 @@ const packageFolders: readonly [name: string, folders: readonly string[]][] = [
   ['prom-client', ['src/monitor']],
   ['@opentelemetry/', ['src/monitor']],
   ['avsc', ['src/records', 'src/ingest']],
-  ['lmdb', ['src/core', 'src/log/local', 'src/index/embedded', 'src/sequence']],
+  ['lmdb', ['src/core', 'src/records', 'src/log/local', 'src/index/embedded']],
   ['fastify', ['src/serve']],
   ['@fastify/', ['src/serve']],
   ['ajv', ['src/serve']],

@@ -8,13 +8,11 @@ import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
 import { note, print } from '../../src/core/terminal.ts'
 import type { IndexState } from '../../src/index/vectorIndex.ts'
-import { blockedBy } from '../../src/publish/publisherReport.ts'
-import type { VersionReason } from '../../src/records/modelUpdate.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import type { ControlRequest, ControlResult } from '../../src/train/modelControl.ts'
 import { controlRequest, modelControlFile } from '../modelControlFile.ts'
 import { type ModelPreview, openPreviews, previewText } from '../modelPreview.ts'
-import { hasIndex, readIndex } from '../parts.ts'
+import { readIndex } from '../parts.ts'
 import { runToChange } from '../runs.ts'
 import { collectVersions } from '../versionsReport.ts'
 
@@ -126,7 +124,6 @@ async function change(
   options: ChangeOptions,
   preview: ModelPreview | undefined
 ): Promise<void> {
-  if (change.action !== 'resume') await refuseIfBlocked(config, run, change.action)
   const { request, hasTrainer } = writeRequest(run, change)
   const done = hasTrainer ? await served(config, run, request, options.wait) : {}
   if (!hasTrainer)
@@ -185,14 +182,6 @@ async function served(
       : `live: index version ${live.indexVersion}, step ${live.step}, ${live.items} items, ${live.users} users`
   )
   return { result, live: live ?? null }
-}
-
-/** @throws ConfigError if no other index version can go live: nothing has been requested then */
-async function refuseIfBlocked(config: Config, run: RunDirectory, action: VersionReason): Promise<void> {
-  if (!hasIndex(config, run)) return
-  const live = await readIndex(config, run, (index) => index.live())
-  const blocked = blockedBy(live?.users ?? 0)
-  if (blocked !== undefined) throw new ConfigError([`the ${action} was not begun: ${blocked}`])
 }
 
 async function waitFor<T>(untilMs: number, look: () => Promise<T | undefined>): Promise<T | undefined> {

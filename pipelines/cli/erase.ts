@@ -13,8 +13,9 @@ import { checkId } from '../../src/index/indexChecks.ts'
 import { runReport } from '../../src/lab/evaluation/textReport.ts'
 import { deadLetterTopic } from '../../src/log/deadLetter.ts'
 import { erasureEvent } from '../../src/log/erasure.ts'
+import { usersFolder } from '../../src/publish/publishedUsers.ts'
 import type { UserId } from '../../src/records/interaction.ts'
-import { LmdbSequenceStore } from '../../src/sequence/lmdbSequenceStore.ts'
+import { LmdbWindowStore, openWindows, rewriteWindows, type WindowFile } from '../../src/records/lmdbWindowStore.ts'
 import { lateTopic } from '../../src/sequence/sequenceStage.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import { checkpointsNaming, forgetInCheckpoints } from '../../src/train/forgetUser.ts'
@@ -42,8 +43,14 @@ export async function erase(config: Config, options: { user: string; json?: bool
     {
       role: 'sequence',
       place: 'histories (sequences/)',
-      offline: () => fromSequences(run, userId),
-      isGone: () => isOutOfSequences(run, userId)
+      offline: () => fromWindows(run, histories, userId),
+      isGone: () => isOutOfWindows(run, histories, userId)
+    },
+    {
+      role: 'publish',
+      place: `histories to encode (${usersFolder}/)`,
+      offline: () => fromWindows(run, published, userId),
+      isGone: () => isOutOfWindows(run, published, userId)
     },
     {
       role: 'publish',
@@ -122,42 +129,52 @@ async function eraseFrom(
   return { place, outcome: 'erased', detail: role === 'train' ? `by ${worker}` : detail }
 }
 
-/** Folders of windows: `sequences`, and those of members of a consumer group. */
-function sequenceFolders(run: RunDirectory): { folder: string; partition: number }[] {
-  const folders = readdirSync(run.root, { withFileTypes: true }).filter(
-    (entry) => entry.isDirectory() && /^sequences$|^sequence-\d+$/.test(entry.name)
-  )
-  return folders.flatMap(({ name }) =>
-    readdirSync(run.path(name)).flatMap((file) => {
-      const partition = /^sequences-(\d+)\.lmdb$/.exec(file)?.[1]
-      return partition === undefined ? [] : [{ folder: run.path(name), partition: Number(partition) }]
-    })
-  )
+/** Stores of windows: of one process, and those of members of a consumer group. */
+interface WindowStores {
+  readonly folders: RegExp
+  /** Of their files. */
+  readonly name: string
 }
 
-async function fromSequences(run: RunDirectory, userId: UserId): Promise<boolean> {
+const histories: WindowStores = { folders: /^sequences$|^sequence-\d+$/, name: 'sequences' }
+const published: WindowStores = { folders: new RegExp(`^${usersFolder}(-|$)`), name: 'users' }
+
+function windowFiles(run: RunDirectory, { folders, name }: WindowStores): WindowFile[] {
+  const found = readdirSync(run.root, { withFileTypes: true }).filter(
+    (entry) => entry.isDirectory() && folders.test(entry.name)
+  )
+  return found.flatMap((folder) => {
+    const directory = run.path(folder.name)
+    return readdirSync(directory).flatMap((file) => {
+      const partition = new RegExp(`^${name}-(\\d+)\\.lmdb$`).exec(file)?.[1]
+      return partition === undefined ? [] : [{ directory, name, partition: Number(partition) }]
+    })
+  })
+}
+
+async function fromWindows(run: RunDirectory, stores: WindowStores, userId: UserId): Promise<boolean> {
   let found = false
-  for (const { folder, partition } of sequenceFolders(run)) {
-    const store = await LmdbSequenceStore.open(folder, partition)
+  for (const file of windowFiles(run, stores)) {
+    const store = await openWindows(file, () => new LmdbWindowStore(file))
     try {
-      if (store.get(userId) !== undefined) {
+      if (store.has(userId)) {
         found = true
         store.delete(userId)
-        await store.commit(store.committed(), store.watermarkMs())
+        await store.save(store.committed(), store.state())
       }
     } finally {
       await store.close()
     }
-    await LmdbSequenceStore.rewrite(folder, partition)
+    await rewriteWindows(file)
   }
   return found
 }
 
-async function isOutOfSequences(run: RunDirectory, userId: UserId): Promise<boolean> {
-  for (const { folder, partition } of sequenceFolders(run)) {
-    const store = await LmdbSequenceStore.open(folder, partition, { readOnly: true })
+async function isOutOfWindows(run: RunDirectory, stores: WindowStores, userId: UserId): Promise<boolean> {
+  for (const file of windowFiles(run, stores).map((one) => ({ ...one, readOnly: true }))) {
+    const store = await openWindows(file, () => new LmdbWindowStore(file))
     try {
-      if (store.get(userId) !== undefined) return false
+      if (store.has(userId)) return false
     } finally {
       await store.close()
     }

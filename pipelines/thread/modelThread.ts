@@ -9,9 +9,8 @@ import { BackgroundTasks, runTogether, withinMs } from '../../src/core/backgroun
 import { systemClock } from '../../src/core/clock.ts'
 import { MtmiError } from '../../src/core/errors.ts'
 import { lmdbFault } from '../../src/core/lmdbTurns.ts'
-import { offsetsFromJson, offsetsToJson } from '../../src/core/offsets.ts'
+import { offsetsToJson } from '../../src/core/offsets.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
-import type { StateFile } from '../../src/core/stateFile.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import type { StageIo } from '../../src/log/stageIo.ts'
 import { compareTopics, knownTopics } from '../../src/log/topicIdentity.ts'
@@ -22,8 +21,8 @@ import type { MetricsEntry, MetricsReport, TaskName } from '../../src/monitor/me
 import type { StageLogger } from '../../src/monitor/stageLogger.ts'
 import { gateHistory } from '../../src/publish/modelGate.ts'
 import { keptPopularity } from '../../src/publish/popularityWatch.ts'
+import { userDisk, usersFolder } from '../../src/publish/publishedUsers.ts'
 import { heldPromotionState } from '../../src/publish/publisherReport.ts'
-import { publishedOffsets } from '../../src/publish/publishProgress.ts'
 import { PublishStage } from '../../src/publish/publishStage.ts'
 import { EncodeStage } from '../../src/serve/encodeStage.ts'
 import { BatchingSessionEncoder } from '../../src/serve/sessions.ts'
@@ -162,18 +161,14 @@ async function publish(
   const { task, run, io, catalogue, measure, onProblem } = context
   // Each member of a group of publishers has files of its own.
   const suffix = /-\d+$/.test(task.place ?? '') ? `-${task.place}` : ''
-  const published = run.state(publishedOffsets, `published${suffix}.json`)
   const promotion = run.state(heldPromotionState, `promotion${suffix}.json`)
-  await publishNewTopics(context, suffix, published)
+  await publishNewTopics(context, suffix)
   const index = await openIndex(task.config, run, { searchThread: false, measure, onProblem })
   const replica = new ModelReplica({ gated: true })
   const stage = new PublishStage({
     ...io,
     ...{ replica, catalogue, index, measure, onProblem },
-    offsets: {
-      load: () => offsetsFromJson(published.load() ?? {}),
-      save: (offsets) => published.save(offsetsToJson(offsets))
-    },
+    users: userDisk(run.path(`${usersFolder}${suffix}`)),
     liveModel: new CheckpointFiles({ directory: run.path(`published-model${suffix}`), keep: 1 }),
     gates: run.state(gateHistory, `gates${suffix}.json`),
     popularity: run.state(keptPopularity, `popularity${suffix}.json`),
@@ -244,21 +239,21 @@ async function encode({
   }
 }
 
-/** What is stored of topics that were created again is given up: the stage reads the new ones from the beginning. */
-async function publishNewTopics({ task, run, io }: Context, suffix: string, published: Published): Promise<void> {
+/**
+ * What is stored of topics that were created again is given up: the stage reads the new ones from the beginning. The
+ * stores of users look after themselves.
+ */
+async function publishNewTopics({ task, run, io }: Context, suffix: string): Promise<void> {
   const { userSequences, modelUpdates, interactions } = task.config.topics
   const store = run.state(knownTopics, `topics-publish${suffix}.json`)
   const topics = { userSequences, modelUpdates, interactions }
   const { changed, save } = await compareTopics(io.log, store, topics, task.acceptNewTopic === true)
-  if (changed.has('userSequences')) published.save({})
   if (changed.has('modelUpdates')) rmSync(run.path(`published-model${suffix}`), { recursive: true, force: true })
   const popularity = run.state(keptPopularity, `popularity${suffix}.json`)
   const counted = changed.has('interactions') ? popularity.load() : undefined
   if (counted !== undefined) popularity.save({ ...counted, offsets: {} })
   save()
 }
-
-type Published = StateFile<Readonly<Record<string, string>>>
 
 async function train(
   { task, run, io, catalogue, measure, logger }: Context,

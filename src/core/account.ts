@@ -80,11 +80,11 @@ export const readers = {
       written: used('written to the index'),
       merged: used('answered by the vectors of a later change'),
       removed: used('removals of a user'),
-      publishedBefore: unneeded('in the index already, from an earlier run'),
+      restored: used('read at the start, before all users were written'),
       forgotten: unneeded('of a user removed before they were written'),
       stale: lost('not written: the index has newer vectors'),
       refused: lost('not written: their vectors are not finite'),
-      dropped: lost('not written: no room for so many users')
+      dropped: lost('not written before the next sweep: too many users of whom the model knows no item')
     }
   },
   popularity: {

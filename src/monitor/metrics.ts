@@ -255,7 +255,7 @@ export const metricDefinitions = {
   promotions: counter(
     'mtmi_publish_promotions_total',
     'Attempts to switch to another index version, by how they ended',
-    { outcome: ['done', 'held', 'blocked'] }
+    { outcome: ['done', 'held'] }
   ),
   gates: counter(
     'mtmi_publish_gated_steps_total',

@@ -97,6 +97,11 @@ export class ModelGate {
     return this.#trial !== undefined
   }
 
+  /** Newest targets that are kept. */
+  get targetsMax(): number {
+    return this.#parts.options.targets
+  }
+
   note(target: GateTarget): void {
     this.#targets.add(target)
   }

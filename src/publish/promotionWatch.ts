@@ -3,11 +3,11 @@
 import type { HeldPromotion, ItemReport, UserReport } from './publisherReport.ts'
 import type { PublishStageOptions } from './publishStageOptions.ts'
 
-type Parts = Pick<PublishStageOptions, 'clock' | 'logger' | 'onHeldPromotion' | 'onProblem'>
+type Parts = Pick<PublishStageOptions, 'clock' | 'logger' | 'onHeldPromotion'>
 
 export class PromotionWatch {
   readonly #parts: Parts
-  #held: (HeldPromotion & { readonly outcome: 'held' | 'blocked' }) | undefined
+  #held: HeldPromotion | undefined
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -20,7 +20,7 @@ export class PromotionWatch {
   /** @returns whether another version went live */
   note({ promotion, indexVersion, step }: ItemReport | UserReport): boolean {
     if (promotion === undefined) return false
-    const { clock, logger, onHeldPromotion, onProblem } = this.#parts
+    const { clock, logger, onHeldPromotion } = this.#parts
     const { outcome } = promotion
     if (outcome === 'done') {
       if (this.#held !== undefined) onHeldPromotion?.(undefined)
@@ -28,12 +28,11 @@ export class PromotionWatch {
       logger?.info({ model: `${indexVersion}@${step}`, outcome }, `index version ${indexVersion} is live`)
       return true
     }
-    if (this.#held?.indexVersion === indexVersion && this.#held.outcome === outcome) return false
+    if (this.#held?.indexVersion === indexVersion) return false
     const text = `index version ${indexVersion} does not go live: ${promotion.reason}`
-    this.#held = { indexVersion, outcome, sinceMs: clock.nowMs(), text }
+    this.#held = { indexVersion, sinceMs: clock.nowMs(), text }
     onHeldPromotion?.(this.#held)
     logger?.warn({ indexVersion, outcome }, text)
-    if (outcome === 'blocked') onProblem?.(text)
     return false
   }
 }

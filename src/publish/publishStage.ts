@@ -6,25 +6,22 @@ import { runTogether } from '../core/backgroundTasks.ts'
 import { MtmiError } from '../core/errors.ts'
 import type { Offsets } from '../core/offsets.ts'
 import { Outage } from '../core/outage.ts'
-import { own } from '../core/own.ts'
 import { interestScoreOf } from '../index/interestScore.ts'
 import { CatalogueReader } from '../log/catalogueReader.ts'
 import type { DeadLetters } from '../log/deadLetters.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import { type FollowOptions, followTopic } from '../log/followTopic.ts'
 import { addUnfit } from '../log/modelRecords.ts'
-import { sequenceOf, userOf } from '../log/userRecords.ts'
 import { ModelAccount } from '../model/replica/modelAccount.ts'
 import type { AppliedUpdate } from '../model/replica/modelInEffect.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
-import { tracesOfAll } from '../monitor/tracing.ts'
-import { cutExamples } from '../records/cutExamples.ts'
 import { CandidateItems } from './candidateItems.ts'
 import { KeptModel } from './keptModel.ts'
 import { ModelGate, type RejectedCandidate } from './modelGate.ts'
 import { PopularityWatch } from './popularityWatch.ts'
 import { PromotionWatch } from './promotionWatch.ts'
+import { PublishedUsers } from './publishedUsers.ts'
 import { Publisher } from './publisher.ts'
 import { gateOptions } from './publisherGate.ts'
 import {
@@ -35,15 +32,16 @@ import {
   type UserReport
 } from './publisherReport.ts'
 import { reportEntries } from './publishMetrics.ts'
-import { PublishProgress, publishName } from './publishProgress.ts'
 import type { PublishStageOptions } from './publishStageOptions.ts'
-import { UserTraces } from './userTraces.ts'
+import { UserReader } from './userReader.ts'
 import { VectorWatch } from './vectorWatch.ts'
 
 /** Between two checks for work, when there was none: far below userWaitMs. */
 const restMs = 10
 /** What has been fetched is read before the trainer continues on the same thread: at most for two of its batches. */
 const catchUpMaxMs = 100
+/** Shown by the tools of the log. */
+const publishName = 'mtmi-publish'
 /** How often the sweep of users with vectors of older weights runs when there are no events. */
 const sweepTickMs = 100
 
@@ -57,8 +55,7 @@ export class PublishStage {
   readonly #gate: ModelGate
   readonly #kept: KeptModel | undefined
   readonly #popularity: PopularityWatch
-  readonly #progress: PublishProgress
-  readonly #traces = new UserTraces()
+  readonly #users: UserReader
   readonly #model = new ModelAccount()
   readonly #meters = {
     publish: new AccountMeter(new Account('publish').numbers()),
@@ -73,13 +70,18 @@ export class PublishStage {
   #lastSweepMs = 0
   #lastPopularMs = 0
   #draining = false
+  /** The trainer on the same thread may call `catchUp` before and after. */
+  #isOpen = false
+  /** End of model-updates when this process began. */
+  #modelEnd: bigint | undefined
+  /** Next offset of model-updates to read. */
+  #modelNext = 0n
   /** Readers that have paused in the middle of a batch. */
   #pausedReaders = 0
 
   constructor(options: PublishStageOptions) {
     this.#options = options
     const { replica, index, config, clock, measure, onProblem } = options
-    this.#progress = new PublishProgress(options.offsets)
     this.#promotion = new PromotionWatch(options)
     this.#limits = { ...defaultPublisherLimits, versionsKept: config.publish.versionsKept, ...options.limits }
     this.#outage = new Outage({
@@ -96,8 +98,10 @@ export class PublishStage {
     this.#popularity = new PopularityWatch(options, options.popularity, (itemId) =>
       catalogue.isCandidate(itemId, config.events.catalogueOnly)
     )
+    const users = new PublishedUsers()
     this.#publisher = new Publisher({
-      ...{ encoder: replica, index, options: config.publish, clock, catalogue, limits: this.#limits },
+      ...{ encoder: replica, index, users, options: config.publish, clock, catalogue },
+      limits: this.#limits,
       isCandidate: (itemId) => this.#candidates.has(itemId),
       serving: () => replica.previous,
       popularityOf: (itemId) => this.#popularity.of(itemId),
@@ -117,16 +121,31 @@ export class PublishStage {
         onProblem: (problem) => onProblem?.(problem.message)
       })
     this.#vectors = new VectorWatch({ encoder: replica, index, clock, catalogue, scoring, measure })
+    const { waitingUsersMax } = this.#limits
+    const readers = { publisher: this.#publisher, gate: this.#gate, vectors: this.#vectors }
+    this.#users = new UserReader(options, { ...readers, users, waitingUsersMax })
   }
 
   /** Until abort, or until one of its readers fails. */
   async run(signal: AbortSignal): Promise<void> {
-    const { config, clock } = this.#options
-    const { modelUpdates, userSequences, interactions } = config.topics
     this.#options.onHeldPromotion?.(undefined)
-    await this.#begin(signal)
-    await runTogether(
-      { signal, clock },
+    try {
+      await this.#begin(signal)
+      this.#isOpen = true
+      await this.#work(signal)
+      await this.#users.commit()
+      this.#popularity.save(true)
+    } finally {
+      this.#isOpen = false
+      await this.#publisher.idle()
+      await this.#users.close()
+    }
+  }
+
+  #work(signal: AbortSignal): Promise<void> {
+    const { modelUpdates, userSequences, interactions } = this.#options.config.topics
+    return runTogether(
+      { signal, clock: this.#options.clock },
       {
         'reading the catalogue': (either) => this.#catalogue.follow(either),
         'reading model updates': (either) =>
@@ -134,17 +153,16 @@ export class PublishStage {
             use: (record, letters) => this.#takeUpdate(record, letters),
             skip: (record) => {
               this.#model.refused()
-              this.#progress.model = record.offset + 1n
+              this.#modelNext = record.offset + 1n
             }
           }),
         'reading user sequences': (either) =>
           this.#follow(userSequences, either, {
-            resume: async (partition, _, reset) => {
-              if (reset !== undefined) this.#progress.reset(partition, reset)
-              return 0n
-            },
-            use: (record) => this.#takeSequence(record),
-            skip: (record) => this.#progress.readSequence(record)
+            resume: async (partition, _, reset) => this.#users.resume(partition, reset),
+            resumes: true,
+            use: (record) => this.#users.take(record),
+            skip: (record) => this.#users.skip(record),
+            rest: () => this.#users.room(either)
           }),
         'counting popularity': (either) =>
           this.#follow(interactions, either, {
@@ -156,16 +174,15 @@ export class PublishStage {
         publishing: (either) => this.#pump(either)
       }
     )
-    this.#saveOffsets(true)
-    this.#popularity.save(true)
   }
 
-  /** Resumes with the model that was in effect when the last process ended, if one was kept. */
+  /** Resumes with the users and the model of the last process, if they were kept. */
   async #begin(signal: AbortSignal): Promise<void> {
     const { config, log, replica } = this.#options
-    const model = (await log.ends(config.topics.modelUpdates)).get(0) ?? 0n
-    this.#progress.begin(model, await log.ends(config.topics.userSequences))
-    const kept = await this.#outage.retry(async () => this.#kept?.load(model), signal)
+    const end = (await log.ends(config.topics.modelUpdates)).get(0) ?? 0n
+    await this.#users.open()
+    this.#modelEnd = end
+    const kept = await this.#outage.retry(async () => this.#kept?.load(end), signal)
     const applied = kept === undefined ? undefined : replica.resume(kept)
     if (applied !== undefined) this.#noteModel(applied)
   }
@@ -191,15 +208,14 @@ export class PublishStage {
     this.#draining = on
   }
 
-  /** Next offsets to read of user-sequences, of model-updates, and of interactions. */
-  consumed(): { sequences: Offsets; model: bigint; interactions: Offsets } {
-    const { sequences, model } = this.#progress
-    return { sequences, model, interactions: this.#popularity.consumed() }
-  }
-
   /** When the log took the newest user sequence that was read, milliseconds; 0 before the first. */
   get takenAtMs(): number {
-    return this.#progress.takenAtMs
+    return this.#users.takenAtMs
+  }
+
+  /** Next offsets to read of user-sequences, of model-updates, and of interactions. */
+  consumed(): { sequences: Offsets; model: bigint; interactions: Offsets } {
+    return { sequences: this.#users.next, model: this.#modelNext, interactions: this.#popularity.consumed() }
   }
 
   /**
@@ -239,7 +255,7 @@ export class PublishStage {
   #follow(
     topic: string,
     signal: AbortSignal,
-    how: Pick<FollowOptions, 'use' | 'skip' | 'resume' | 'resumes'>
+    { rest: wait, ...how }: Pick<FollowOptions, 'use' | 'skip' | 'resume' | 'resumes' | 'rest'>
   ): Promise<void> {
     const { clock, measure, logger } = this.#options
     let sinceMs = clock.nowMs()
@@ -250,7 +266,7 @@ export class PublishStage {
       sinceMs = clock.nowMs()
     }
     // A long run of records must not keep the trainer, on the same thread, waiting.
-    const rest = () => (clock.nowMs() - sinceMs > restMs ? pause() : undefined)
+    const rest = () => wait?.() ?? (clock.nowMs() - sinceMs > restMs ? pause() : undefined)
     const onRead = () => {
       sinceMs = clock.nowMs()
     }
@@ -277,7 +293,7 @@ export class PublishStage {
       if (update.kind === 'item-row' && update.row !== null) this.#vectors.noteRow(update.row)
       if (applied !== undefined) this.#noteModel(applied)
     }
-    this.#progress.model = record.offset + 1n
+    this.#modelNext = record.offset + 1n
   }
 
   #noteModel(applied: AppliedUpdate): void {
@@ -285,26 +301,12 @@ export class PublishStage {
     this.#vectors.noteModel(applied)
   }
 
-  #takeSequence(record: LogRecord): void {
-    const { config, codecs, clock } = this.#options
-    const { partition, offset } = record
-    if (record.value === null) {
-      const userId = userOf(record)
-      this.#publisher.forget(userId, { partition, offset })
-      for (const part of [this.#gate, this.#vectors]) part.forget(userId)
-    } else {
-      const sequence = sequenceOf(codecs, record)
-      if (this.#progress.wasPublished(record)) this.#publisher.recall(sequence)
-      else {
-        this.#publisher.noteSequence({ ...sequence, source: { partition, offset } })
-        const traces = tracesOfAll(config, [record])
-        if (traces !== undefined) this.#traces.note(sequence.userId, traces, clock.nowMs())
-      }
-      this.#vectors.noteSequence(sequence)
-      for (const { userId, history, target } of cutExamples(sequence, (type) => own(config.events.types, type)))
-        this.#gate.note({ userId, history, target: target.itemId })
-    }
-    this.#progress.readSequence(record)
+  /**
+   * Both topics were read to where they ended when this process began. Before, a user would be encoded by an older step
+   * than the index has, or by an older window.
+   */
+  get #isCaughtUp(): boolean {
+    return this.#modelEnd !== undefined && this.#modelNext >= this.#modelEnd && this.#users.isCaughtUp
   }
 
   /** Publishes what is due now: for a trainer on the same thread, between two of its batches. */
@@ -314,7 +316,7 @@ export class PublishStage {
     await clock.sleep(0) // the readers
     do await clock.sleep(0)
     while (this.#pausedReaders > 0 && clock.nowMs() - startedMs < catchUpMaxMs)
-    if (!this.#canPublish || this.#outage.text !== undefined) return
+    if (!this.#isOpen || !this.#canPublish || this.#outage.text !== undefined) return
     try {
       await this.#publishDue()
     } catch (error) {
@@ -325,7 +327,10 @@ export class PublishStage {
   /** Publishes what is due, in a loop. An index that does not answer is tried again, at growing intervals. */
   async #pump(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options
-    const publish = async () => this.#canPublish && (await this.#publishDue())
+    const publish = async () => {
+      await this.#users.commitIfDue()
+      return this.#canPublish && (await this.#publishDue())
+    }
     while (!signal.aborted) {
       const busy = await this.#outage.retry(publish, signal)
       await clock.sleep(busy === true ? 0 : restMs, signal)
@@ -340,11 +345,11 @@ export class PublishStage {
     const nowMs = clock.nowMs()
     this.#candidates.turnIfDue(nowMs, this.#draining)
     const isTurn = this.#publisher.dueInMs() === 0 || this.#draining || nowMs - this.#lastSweepMs >= sweepTickMs
-    if (isTurn && this.#progress.isCaughtUp) {
+    if (isTurn && this.#isCaughtUp) {
       this.#lastSweepMs = nowMs
       const users = await this.#publisher.publishUsers(undefined, { flush: this.#draining })
       this.#noteReport('user', users, nowMs)
-      this.#traces.end(users, (userId) => this.#publisher.isWaiting(userId), config, logger)
+      this.#users.traces.end(users, (userId) => this.#publisher.isWaiting(userId), config, logger)
       busy = users.written > 0
       if (busy) onPublished?.({ users })
     }
@@ -361,12 +366,11 @@ export class PublishStage {
       onPublished?.({ items })
     }
     await this.#keep() // before another version can replace the model in effect
-    const applied = this.#progress.isCaughtUp ? this.#gate.advance(this.#draining) : undefined
+    const applied = this.#isCaughtUp ? this.#gate.advance(this.#draining) : undefined
     for (const update of applied ?? []) this.#noteModel(update)
     await this.#keep()
     busy ||= applied !== undefined || this.#gate.working
     if (!busy && this.#publisher.waiting().items === 0) await this.#watchVectors()
-    this.#saveOffsets()
     return busy
   }
 
@@ -383,10 +387,6 @@ export class PublishStage {
   async #keep(): Promise<void> {
     const isRejected = () => this.#gate.rejected !== undefined
     while (this.#kept?.isDue(isRejected()) === true) await this.#kept.keep(isRejected())
-  }
-
-  #saveOffsets(force = false): void {
-    this.#progress.save(this.#options.clock.nowMs(), () => this.#publisher.unanswered(), force)
   }
 
   #noteReport(role: 'item' | 'user', report: ItemReport | UserReport, startedMs: number): void {

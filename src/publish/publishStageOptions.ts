@@ -9,9 +9,9 @@ import type { StageLogger } from '../monitor/stageLogger.ts'
 import type { LiveModelStore } from './keptModel.ts'
 import type { GateRecord, GateStore } from './modelGate.ts'
 import type { PopularityStore } from './popularityWatch.ts'
+import type { UserDisk } from './publishedUsers.ts'
 import type { GateOptions } from './publisherGate.ts'
 import type { HeldPromotion, ItemReport, PublisherLimits, UserReport } from './publisherReport.ts'
-import type { PublishedOffsets } from './publishProgress.ts'
 
 export interface PublishStageOptions extends StageIo {
   /** With a gate: new tower weights take effect when the gate accepts them. */
@@ -19,7 +19,8 @@ export interface PublishStageOptions extends StageIo {
   /** Shared with the other stages of the thread. Default: one of its own. */
   readonly catalogue?: CatalogueReader
   readonly index: VectorIndex
-  readonly offsets: PublishedOffsets
+  /** Where the users' windows are kept. Losing them repeats work: all users are read and written again. */
+  readonly users: UserDisk
   /** Default: popularity is counted again from the log. */
   readonly popularity?: PopularityStore
   readonly gates?: GateStore

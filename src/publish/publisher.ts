@@ -1,19 +1,29 @@
 // Decides what goes into the index, and when: item vectors that moved, K vectors of each user whose history changed,
 // all of them when the weights did, and a new index version only when it is complete.
 //
-// D dimensions, K interests, N items, B users of a batch. The index is the only thing outside that is touched, one call
-// after the other.
+// D dimensions, K interests, N items, B users of a batch. Index and store are touched one call after the other.
 
 import type { AccountNumbers } from '../core/account.ts'
 import { handledLater } from '../core/promises.ts'
 import { areUnits, isId } from '../index/indexChecks.ts'
 import type { ItemPoint, UserPoint } from '../index/vectorIndex.ts'
-import { type EncoderItem, type EncoderStep, effectiveInterests as effectiveInterestCount } from '../model/encoder.ts'
+import { type EncoderItem, effectiveInterests as effectiveInterestCount } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
+import type { UserWindow } from '../records/userSequence.ts'
 import { PublisherCandidates } from './publisherCandidates.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'
 import { PublisherMemory } from './publisherMemory.ts'
-import { interestsOf, itemPoint, marksOf, userPoint } from './publisherPoints.ts'
+import {
+  interestsOf,
+  isEmpty,
+  itemPoint,
+  itemsOf,
+  marksOf,
+  noWindow,
+  userPoint,
+  userPoints,
+  windowOf
+} from './publisherPoints.ts'
 import {
   type ChangeSource,
   defaultPublisherLimits,
@@ -41,7 +51,6 @@ export class Publisher {
   readonly #forgotten = new Map<UserId, ChangeSource | undefined>()
   /** Taken, and neither written nor put back: they still count as waiting. */
   #writing = { items: 0, users: 0 }
-
   /** The version that is filled was requested by an operator: it may hold less than the live one. */
   #isRequested = false
   #turn: Promise<unknown> = Promise.resolve()
@@ -56,30 +65,27 @@ export class Publisher {
     this.#items = new PublisherItems(parts.encoder.dimensions)
     this.#candidates = new PublisherCandidates(this.#items, this.#parts)
     this.#memory = new PublisherMemory(parts.memory, this.#items, parts.index)
-    this.#users = new PublisherUsers({ ...this.#limits, ...parts.options })
+    this.#users = new PublisherUsers(parts.users, { ...this.#limits, ...parts.options })
   }
 
-  /** The user's history changed. The newest window is encoded; freshness is measured from the oldest change. */
-  noteSequence(change: UserChange): void {
-    const { userId, steps, acceptedAtMs, source, feedback = [] } = change
-    if (steps.length + feedback.length === 0) {
-      this.forget(userId, source)
-      return
-    }
-    // A removal still takes place before the new history is written: where the model knows none of its items, the
-    // vectors of the erased history would stay.
-    this.#users.note(userId, steps, acceptedAtMs, this.#parts.clock.nowMs(), source, marksOf(change))
+  /**
+   * The user's history changed. The newest window is encoded; freshness is measured from the oldest change. A removal still
+   * takes place before: where the model knows none of the new items, the vectors of the erased history would stay.
+   * @param isRestored one of many windows that are read before the first is written: a sweep of all users follows
+   */
+  noteSequence(change: UserChange, isRestored = false): void {
+    const { userId, acceptedAtMs, source } = change
+    if (isEmpty(change)) this.forget(userId, source)
+    else if (isRestored) this.#users.restore(userId, windowOf(change))
+    else this.#users.note(userId, windowOf(change), acceptedAtMs, this.#parts.clock.nowMs(), source)
   }
 
-  /** A window that was published before a restart: sweeps encode it again, and it is not counted as a change. */
-  recall(change: Pick<UserChange, 'userId' | 'steps' | 'seen' | 'feedback'>): void {
-    const { userId, steps, feedback = [] } = change
-    if (steps.length + feedback.length === 0) return
-    this.#forgotten.delete(userId) // the removal took place before the window was published
-    this.#users.recall(userId, steps, marksOf(change))
+  /** No more changes should be noted: as many as may wait in memory do. */
+  get isFull(): boolean {
+    return this.#users.waiting >= this.#limits.waitingUsersMax
   }
 
-  /** Removes the user: from memory now, from the index with the next `publishUsers`. */
+  /** Removes the user: from the store now, from the index with the next `publishUsers`. */
   forget(userId: UserId, source?: ChangeSource): void {
     this.#users.forget(userId)
     this.#forgotten.set(userId, source)
@@ -100,12 +106,11 @@ export class Publisher {
     this.#users.weightsChanged(nowMs)
   }
 
-  /** Titles or features are new or changed: the items are written. @param count of an item that was removed before */
+  /** As `PublisherCandidates.noteCatalogue`. */
   noteCatalogue(items: Iterable<{ readonly itemId: ItemId; readonly count?: number }>): void {
     this.#candidates.noteCatalogue(items)
   }
 
-  /** Removes items from every index version, with the next `publishItems`. */
   removeItems(itemIds: Iterable<ItemId>): void {
     this.#candidates.remove(itemIds)
   }
@@ -120,17 +125,16 @@ export class Publisher {
     for (const itemId of itemIds) this.#items.notePopularity(itemId, this.#parts.popularityOf(itemId))
   }
 
-  /** All items that have, or may get, a vector; items that are added while it is read may be left out. */
+  /** Items that have, or may get, a vector; those added while it is read may be left out. */
   *knownItems(): Iterable<EncoderItem> {
     for (const itemId of this.#items.ids()) yield encoderItem(itemId, this.#parts.catalogue)
   }
 
-  /** Milliseconds until a changed user may be published; undefined: none waits. */
+  /** Milliseconds; undefined: no changed user waits. */
   dueInMs(): number | undefined {
     return this.#users.dueInMs(this.#parts.clock.nowMs())
   }
 
-  /** Whether a change of the user has not been encoded yet. */
   isWaiting(userId: UserId): boolean {
     return this.#users.isWaiting(userId)
   }
@@ -143,25 +147,23 @@ export class Publisher {
   /** What waits to be written, users who are not yet in a version that is being filled included. */
   waiting(): { items: number; users: number; unknownUsers: number } {
     const { items, users } = this.#writing
-    const unfilled = this.#version.name === undefined || this.#version.isLive ? 0 : this.#users.behind
+    const unfilled = this.#version.name === undefined || this.#version.isLive ? 0 : this.#users.left
     return {
       items: this.#items.pending + this.#candidates.removed.size + items,
-      users: this.#users.waiting + this.#forgotten.size + users + unfilled,
+      // Those who wait are among those who are left.
+      users: Math.max(this.#users.waiting, unfilled) + this.#forgotten.size + users,
       unknownUsers: this.#users.unknown
     }
   }
 
-  /** The version that is filled is not live, and it is not decided whether it goes live. */
   get promotionWaits(): boolean {
     return this.#version.promotionWaits
   }
 
-  /** The outcome of every change of a user. */
   account(): AccountNumbers<'publish'> {
     return this.#users.account()
   }
 
-  /** Whether there are users in the index by other weights than the newest. */
   get sweeping(): boolean {
     return this.#users.sweeping
   }
@@ -239,13 +241,15 @@ export class Publisher {
   publishUsers(max: number = this.#limits.batchSize, { flush = false }: { flush?: boolean } = {}): Promise<UserReport> {
     return this.#exclusively(async () => {
       const removed = await this.#prepare('user', this.#forgotten)
+      const { users } = this.#parts
+      while (users.sweep.takeNeedsCommit())
+        await users.commit(() => this.unanswered()).then(() => this.#followVersion())
       const { modelVersion: indexVersion, step } = this.#parts.encoder
-      const { generation } = this.#users
       const startMs = this.#parts.clock.nowMs()
       const isFilling = !this.#version.isLive
       const taken = this.#users.take(max, startMs, { flush, sweepAll: flush || isFilling })
-      this.#writing.users = taken.filter(({ acceptedAtMs }) => isFilling || acceptedAtMs !== undefined).length
-      const windows = taken.map(({ userId }) => this.#users.windows.steps(userId))
+      this.#writing.users = taken.filter(({ isSwept }) => !isSwept).length
+      const windows = taken.map(({ userId }) => users.get(userId) ?? noWindow)
       const batch = { written: 0, unknown: 0, stale: 0, refused: 0, swept: 0 }
       const agesMs: number[] = []
       const answeredIds: UserId[] = []
@@ -257,20 +261,23 @@ export class Publisher {
         const pointsOf: TakenUser[] = []
         /** Unknown to the model: they wait, and have a point without vectors meanwhile. */
         const remembered = new Map<TakenUser, UserPoint>()
-        for (const [b, interests] of interestsOf(this.#parts.encoder, windows).entries()) {
+        for (const [b, interests] of interestsOf(
+          this.#parts.encoder,
+          windows.map(({ steps }) => steps)
+        ).entries()) {
           const user = taken[b]!
-          const marks = this.#users.marksOf(user.userId)
+          const window = windows[b]!
           if (interests === undefined) {
             batch.unknown++
-            const point = this.#memory.pointOf(user.userId, windows[b]!, startMs, marks)
-            if (point === undefined) this.#users.wasUnknown(user)
+            const point = this.#memory.pointOf(user.userId, window.steps, startMs, marksOf(window))
+            if (point === undefined) this.#users.wasUnknown(user, itemsOf(window))
             else remembered.set(user, point)
           } else if (!areUnits(interests.vectors, this.#parts.encoder.dimensions)) {
             batch.refused++
             // Not tried again before the weights or the history change: the same numbers would come out.
-            this.#users.wasEncoded(user, generation, 'refused')
+            this.#users.wasEncoded(user, 'refused')
           } else {
-            points.push(userPoint(user.userId, interests, windows[b]!, startMs, this.#memory.weight, marks))
+            points.push(userPoint(user.userId, interests, window.steps, startMs, this.#memory.weight, marksOf(window)))
             pointsOf.push(user)
             effectiveInterests.push(effectiveInterestCount(interests.strengths))
           }
@@ -280,25 +287,26 @@ export class Publisher {
         batch.written = await this.#write(indexVersion, step, points)
         batch.stale = points.length - batch.written
         await this.#write(indexVersion, step, [...remembered.values()])
-        for (const user of remembered.keys()) this.#users.wasUnknown(user)
+        for (const [user, { id }] of remembered) this.#users.wasUnknown(user, itemsOf(users.get(id)))
         open = pointsOf
         if (isFilling) await this.#writeToServed(taken, windows, startMs)
         const endMs = this.#parts.clock.nowMs()
         partsMs.encode = encodedMs - startMs
         partsMs.write = endMs - encodedMs
         for (const user of pointsOf) {
-          if (user.acceptedAtMs === undefined) batch.swept++
+          if (user.isSwept) batch.swept++
           if (batch.stale > 0) {
             this.#users.wasStale(user)
             continue
           }
-          this.#users.wasEncoded(user, generation, 'written')
+          this.#users.wasEncoded(user, 'written')
           if (user.acceptedAtMs === undefined) continue
           agesMs.push(Math.max(0, endMs - user.acceptedAtMs))
           partsMs.read.push(Math.max(0, user.notedAtMs - user.acceptedAtMs))
           partsMs.wait.push(Math.max(0, startMs - user.notedAtMs))
           answeredIds.push(user.userId)
         }
+        this.#users.settle()
       } catch (error) {
         this.#users.putBack(open, startMs)
         throw error
@@ -333,7 +341,7 @@ export class Publisher {
   /** Users who changed, into the version that is still served. An older write is replaced by the switch. */
   async #writeToServed(
     taken: readonly TakenUser[],
-    windows: readonly EncoderStep[][],
+    windows: readonly UserWindow[],
     updatedAtMs: number
   ): Promise<void> {
     const encoder = this.#parts.serving()
@@ -341,16 +349,8 @@ export class Publisher {
     const changed = taken.flatMap(({ userId, acceptedAtMs }, b) =>
       acceptedAtMs === undefined ? [] : [{ userId, window: windows[b]! }]
     )
-    const { modelVersion, step, dimensions } = encoder
-    const encoded = interestsOf(
-      encoder,
-      changed.map(({ window }) => window)
-    )
-    const points = changed.flatMap(({ userId, window }, b) => {
-      const interests = encoded[b]
-      if (interests === undefined || !areUnits(interests.vectors, dimensions)) return []
-      return [userPoint(userId, interests, window, updatedAtMs, this.#memory.weight, this.#users.marksOf(userId))]
-    })
+    const { modelVersion, step } = encoder
+    const points = userPoints(encoder, changed, updatedAtMs, this.#memory.weight)
     await this.#write(modelVersion, step, points)
   }
 
@@ -368,20 +368,24 @@ export class Publisher {
   async #followVersion(): Promise<void> {
     while (this.#version.name !== this.#parts.encoder.modelVersion) {
       const { modelVersion, dimensions, interestCount } = this.#parts.encoder
+      const isNew = !(await this.#version.isInIndex(modelVersion))
+      // Durable first: after a crash a version that the index has would pass for one that has the users.
+      if (this.#users.beginVersion(modelVersion, isNew)) await this.#parts.users.commit(() => this.unanswered())
       await this.#version.open(modelVersion, { dimensions, interestCount })
       this.#items.beginVersion(dimensions)
-      this.#users.beginVersion()
     }
   }
 
   #promoteWhenComplete(): Promise<Promotion | undefined> {
     const pending = this.#items.pending + this.#users.unfilled
-    const filled = { items: this.#items.written, users: this.#users.encoded }
+    const { written: items, size } = this.#items
     // An earlier model does not know what came after it: then it is enough that everything has been looked at.
-    const lookedAt =
-      this.#isRequested && pending === 0 ? { items: this.#items.size, users: this.#users.lookedAt } : filled
-    return this.#version.promoteWhenComplete({ ...filled, lookedAt, pending })
+    const itemsLookedAt = this.#isRequested && pending === 0 ? size : items
+    return this.#version.promoteWhenComplete({ items, users: this.#users.filled, itemsLookedAt, pending })
   }
+
+  /** When the calls that were made have ended. */
+  readonly idle = (): Promise<void> => this.#exclusively(async () => {})
 
   /** One call after the other, in the order in which they were made; a failed one does not stop the next. */
   #exclusively<T>(work: () => Promise<T>): Promise<T> {

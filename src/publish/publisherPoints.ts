@@ -1,5 +1,6 @@
 // What is written of an item and of a user.
 
+import { areUnits } from '../index/indexChecks.ts'
 import type { MemoryWeight, Neighbours } from '../index/memory.ts'
 import { type ItemPoint, popularityPart, type UserPoint } from '../index/vectorIndex.ts'
 import type { Encoder, EncoderStep } from '../model/encoder.ts'
@@ -7,6 +8,7 @@ import type { CatalogueEntry } from '../records/catalogue.ts'
 import { availabilityOf } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { addSeen } from '../records/seenItems.ts'
+import { extrasOf, type UserWindow } from '../records/userSequence.ts'
 import type { UserChange } from './publisherReport.ts'
 
 /** @param vector [D] */
@@ -40,7 +42,10 @@ export interface UserInterests {
 }
 
 /** Of each window; undefined if the model knows none of its items. */
-export function interestsOf(encoder: Encoder, windows: readonly EncoderStep[][]): (UserInterests | undefined)[] {
+export function interestsOf(
+  encoder: Encoder,
+  windows: readonly (readonly EncoderStep[])[]
+): (UserInterests | undefined)[] {
   if (windows.length === 0) return []
   const { interests, known, strengths } = encoder.interests(windows) // [B, K, D]
   const { interestCount: K, dimensions: D } = encoder
@@ -56,8 +61,8 @@ export function interestsOf(encoder: Encoder, windows: readonly EncoderStep[][])
 /** What is written of a user beside the window: see `UserPayload`. */
 export type UserMarks = Pick<UserPoint['payload'], 'seen' | 'unwanted'>
 
-export function marksOf({ steps, seen, feedback = [] }: Pick<UserChange, 'steps' | 'seen' | 'feedback'>): UserMarks {
-  const all = steps.length === 0 && seen === undefined ? undefined : addSeen(seen, steps.map(typed))
+export function marksOf({ steps, seen, feedback = [] }: UserWindow): UserMarks {
+  const all = steps.length === 0 && seen === undefined ? undefined : addSeen(seen, steps)
   const unwanted = feedback
     .filter(({ type }) => type !== 'unhide')
     .map(({ itemId, untilMs }) => ({ itemId, ...(untilMs === undefined ? {} : { untilMs }) }))
@@ -67,8 +72,15 @@ export function marksOf({ steps, seen, feedback = [] }: Pick<UserChange, 'steps'
   }
 }
 
-function typed({ itemId, eventTimeMs, type = '' }: UserChange['steps'][number]) {
-  return { itemId, eventTimeMs, type }
+/** What is kept of a change: what is written of the user is made from it. */
+export function windowOf({ steps, seen, feedback, newestMs }: UserChange): UserWindow {
+  const kept = steps.map(({ itemId, eventTimeMs, type = '' }) => ({ itemId, eventTimeMs, type }))
+  return {
+    steps: kept,
+    recent: [],
+    newestMs: newestMs ?? steps.at(-1)?.eventTimeMs ?? 0,
+    ...extrasOf({ seen, feedback })
+  }
 }
 
 /** @param interests undefined: none @param steps oldest first @param memory how the newest items vote */
@@ -88,4 +100,33 @@ export function userPoint(
     ...marks
   }
   return { role: 'user', id, vectors: interests?.vectors ?? new Float32Array(0), payload }
+}
+
+/** Of a user who was removed meanwhile. */
+export const noWindow: UserWindow = { steps: [], recent: [], newestMs: 0 }
+
+export function isEmpty({ steps, feedback = [] }: Pick<UserChange, 'steps' | 'feedback'>): boolean {
+  return steps.length + feedback.length === 0
+}
+
+export function itemsOf({ steps }: UserWindow = noWindow): ItemId[] {
+  return steps.map(({ itemId }) => itemId)
+}
+
+/** Points of the users of whom the model knows an item, and that are fit to be written. */
+export function userPoints(
+  encoder: Encoder,
+  users: readonly { readonly userId: UserId; readonly window: UserWindow }[],
+  updatedAtMs: number,
+  memory: MemoryWeight | undefined
+): UserPoint[] {
+  const encoded = interestsOf(
+    encoder,
+    users.map(({ window }) => window.steps)
+  )
+  return users.flatMap(({ userId, window }, b) => {
+    const interests = encoded[b]
+    if (interests === undefined || !areUnits(interests.vectors, encoder.dimensions)) return []
+    return [userPoint(userId, interests, window.steps, updatedAtMs, memory, marksOf(window))]
+  })
 }

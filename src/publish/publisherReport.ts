@@ -11,17 +11,21 @@ import type { CatalogueEntry } from '../records/catalogue.ts'
 import { featureKeys } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { Feedback } from '../records/seenItems.ts'
+import type { PublishedUsers } from './publishedUsers.ts'
 
 export interface PublisherLimits {
-  /** Users whose windows are kept for sweeps, about 0.6 KB each at 50 steps. */
-  readonly usersMax: number
+  /**
+   * Changed users that wait in memory, some 150 bytes each. Where more records than these are unread at a start, the windows
+   * are read first, and a sweep writes all users.
+   */
+  readonly waitingUsersMax: number
   /** Users kept waiting because the model knows none of their items. */
   readonly unknownUsersMax: number
   /** Index versions kept in the index, the live one included: one older is enough to go back to. */
   readonly versionsKept: number
   /**
-   * A new index version replaces a live one when it has at least this share of its items and users: a publisher that has not
-   * caught up has not.
+   * A new index version replaces a live one when all users in the store have been encoded for it, and it has at least this
+   * share of the live one's items: a publisher that has not caught up has not.
    */
   readonly completeShareMin: number
   /** An item vector that moved less than this (L2, unit vectors) is not written again: bounds the error of its score. */
@@ -33,7 +37,7 @@ export interface PublisherLimits {
 }
 
 export const defaultPublisherLimits: PublisherLimits = {
-  usersMax: 1_000_000,
+  waitingUsersMax: 100_000,
   unknownUsersMax: 100_000,
   versionsKept: 2,
   completeShareMin: 0.9,
@@ -58,24 +62,11 @@ export const heldPromotionState: StateKind<{ readonly held: HeldPromotion | null
   removed: '`mtmi versions` does not name an index version that does not go live, until the publisher starts again'
 }
 
-/** Why no other index version can take the place of one with so many users, and what to do; undefined: one can. */
-export function blockedBy(
-  liveUsers: number,
-  { usersMax, completeShareMin }: Pick<PublisherLimits, 'usersMax' | 'completeShareMin'> = defaultPublisherLimits
-): string | undefined {
-  const switchable = Math.floor(usersMax / completeShareMin)
-  if (liveUsers <= switchable) return undefined
-  return (
-    `no other index version can go live: a publisher holds at most ${usersMax} users, less than ${completeShareMin} of the ${liveUsers} that the live version has. ` +
-    `Lower sequence.idleMaxMs until at most ${switchable} users are left, or drop the index and let the publisher make it from the log: ` +
-    `the ${usersMax} users who acted last then have vectors, the others a list of what is popular until they act again (docs/alerts.md, MtmiPromotionHeld)`
-  )
-}
-
 export interface PublisherParts {
   /** Its weights and model version may advance whenever none of its methods runs. */
   readonly encoder: Encoder
   readonly index: VectorIndex
+  readonly users: PublishedUsers
   readonly options: Pick<PublishOptions, 'userWaitMs' | 'sweepIntervalMs'>
   readonly clock: Clock
   readonly catalogue: CatalogueLookup
@@ -106,6 +97,8 @@ export interface UserChange {
   readonly feedback?: readonly Feedback[]
   /** When the log took the newest of the changes, milliseconds. */
   readonly acceptedAtMs: number
+  /** The user's newest event time, milliseconds. Default: of the last step. */
+  readonly newestMs?: number
   /** Where the change is in user-sequences: see `Publisher.unanswered`. */
   readonly source?: ChangeSource
 }
@@ -147,8 +140,7 @@ export type Promotion =
       readonly users: number
       readonly droppedVersions: readonly string[]
     }
-  /** `blocked`: no attempt can succeed until somebody does what `reason` says. */
-  | { readonly outcome: 'held' | 'blocked'; readonly reason: string }
+  | { readonly outcome: 'held'; readonly reason: string }
 
 interface PublishReport {
   readonly indexVersion: string

@@ -2,7 +2,7 @@
 
 import { MtmiError } from '../core/errors.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
-import { blockedBy, type Promotion, type PublisherLimits } from './publisherReport.ts'
+import type { Promotion, PublisherLimits } from './publisherReport.ts'
 
 /** The keys of a Set or a Map. */
 export type RemovedIds = Pick<ReadonlyMap<string, unknown>, 'size' | 'keys'> & { delete(id: string): boolean }
@@ -36,6 +36,10 @@ export class PublisherVersion {
     return this.#promotionWaits
   }
 
+  async isInIndex(name: string): Promise<boolean> {
+    return (await this.#index.versions()).includes(name)
+  }
+
   async open(name: string, shape: { dimensions: number; interestCount: number }): Promise<void> {
     await this.#index.createVersion(name, shape)
     const live = await this.#index.live()
@@ -56,32 +60,28 @@ export class PublisherVersion {
 
   /**
    * The first version goes live with its first item. A later one replaces the live one when all that the publisher
-   * knows is in it, and that is about as much as in the live one.
+   * knows is in it, and it has about as many items as the live one.
    * @returns undefined: there is nothing to do yet. An index that is down only delays it: the points are written.
    */
   async promoteWhenComplete(filled: {
+    /** Points that were written: users at least so many. */
     items: number
     users: number
-    /** Points that were written, or have no vector in this version. */
-    lookedAt: { items: number; users: number }
+    /** Items that were written, or have no vector in this version. */
+    itemsLookedAt: number
     pending: number
   }): Promise<Promotion | undefined> {
-    const { items, users, lookedAt, pending } = filled
+    const { items, users, itemsLookedAt, pending } = filled
     const name = this.#name
     if (name === undefined || this.#isLive || items === 0) return undefined
     this.#promotionWaits = true
     try {
       const live = await this.#index.live()
       if (live !== undefined) {
-        const blocked = blockedBy(live.users, this.#limits)
-        if (blocked !== undefined) {
-          this.#promotionWaits = false
-          return { outcome: 'blocked', reason: blocked }
-        }
         if (pending > 0) return undefined
         const share = this.#limits.completeShareMin
-        if (lookedAt.items < share * live.items || lookedAt.users < share * live.users) {
-          const reason = `index version ${name} has ${items} items and ${users} users, less than ${share} of the ${live.items} and ${live.users} of live index version ${live.indexVersion}`
+        if (itemsLookedAt < share * live.items) {
+          const reason = `index version ${name} has ${items} items, less than ${share} of the ${live.items} of live index version ${live.indexVersion}`
           this.#promotionWaits = false
           return { outcome: 'held', reason }
         }
@@ -89,10 +89,21 @@ export class PublisherVersion {
       await this.#index.promote(name, { items, users: live === undefined ? 0 : users })
       this.#isLive = true
       this.#promotionWaits = false
-      return { outcome: 'done', items, users, droppedVersions: await this.#dropOld(name, live?.indexVersion) }
+      const droppedVersions = await this.#dropOld(name, live?.indexVersion)
+      return { outcome: 'done', items, users: live === undefined ? 0 : await this.#usersLive(users), droppedVersions }
     } catch (error) {
       if (!(error instanceof MtmiError && error.code === 'UNAVAILABLE' && !this.#isLive)) throw error
       return { outcome: 'held', reason: error.message }
+    }
+  }
+
+  /** Users of the live version. @param atLeast where the index does not answer */
+  async #usersLive(atLeast: number): Promise<number> {
+    try {
+      return (await this.#index.live())?.users ?? atLeast
+    } catch (error) {
+      if (!(error instanceof MtmiError && error.code === 'UNAVAILABLE')) throw error
+      return atLeast
     }
   }
 

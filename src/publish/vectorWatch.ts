@@ -23,6 +23,8 @@ const comparedUsers = 4
 /** Between two looks. */
 const intervalMs = 10_000
 
+type WatchedUser = Pick<UserSequence, 'userId' | 'steps' | 'newestMs'>
+
 interface Watched {
   readonly encoder: Encoder
   readonly index: VectorIndex
@@ -40,7 +42,7 @@ export class VectorWatch {
    */
   readonly #items = new Map<number, string>()
   /** By hash of the id: users who clicked last. */
-  readonly #users = new Map<number, UserSequence>()
+  readonly #users = new Map<number, WatchedUser>()
   /** Lengths of the rows that changed last, a ring. */
   readonly #norms = new Float64Array(keptNorms)
   #normCount = 0
@@ -70,7 +72,7 @@ export class VectorWatch {
     }
   }
 
-  noteSequence(sequence: UserSequence): void {
+  noteSequence(sequence: WatchedUser): void {
     this.#users.set(hashKey(sequence.userId) % sampledUsers, sequence)
   }
 

@@ -10,7 +10,7 @@ import type { UserSequence } from './userSequence.ts'
  * @param onLeftOut called with why, for each fresh step that is no example
  */
 export function cutExamples(
-  sequence: UserSequence,
+  sequence: Pick<UserSequence, 'userId' | 'steps' | 'fresh' | 'partition'>,
   weightOf: (type: string) => number | undefined,
   onLeftOut: (reason: 'first' | 'weightless') => void = () => {}
 ): Example[] {

@@ -1,326 +1,51 @@
-// The rolling windows of one partition's users in LMDB: packed, and committed together with the offset that they were
-// made from.
+// The state of `sequence` on disk: windows, with the watermark and the counts of their partition.
 
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { type Database, open, type RootDatabase } from 'lmdb'
-import { diskFault } from '../core/diskFault.ts'
-import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../core/errors.ts'
-import { checkLmdbFile } from '../core/lmdbFile.ts'
-import { endLmdb, openLmdb, writeLmdb } from '../core/lmdbTurns.ts'
-import { type LmdbLayout, rewriteLmdb } from '../core/rewriteLmdb.ts'
 import type { OffsetSource } from '../log/userRecords.ts'
-import type { UserId } from '../records/interaction.ts'
-import type { UserWindow } from '../records/userSequence.ts'
-import { newStepDictionary, packWindow, type StringIndex, unpackNewestMs, unpackWindow } from './packWindow.ts'
+import { LmdbWindowStore, openWindows, removeWindows, type WindowFile } from '../records/lmdbWindowStore.ts'
 import { noCounts, type SequenceCounts, type SequenceStore } from './sequenceStore.ts'
 
-/**
- * Width of the index by newest event time: a user moves in it once a day at most, and `idle` reads one day's users
- * too many.
- */
-const bucketMs = 24 * 60 * 60_000
-/** Windows kept unpacked after a commit, at some 3 KB each: active users come back. */
+/** At some 3 KB each: active users come back. */
 const cachedMax = 16_384
-/** A user of 50 steps takes 8% less on these pages than on LMDB's usual ones of 4 KiB; larger ones write more. */
-const pageBytes = 8192
-const absent = -1
-const nothing = new Uint8Array(0)
-const remedy = 'restore a copy, or remove the file: it is rebuilt from `user-sequences`'
 
-const layout = {
-  options: { maxDbs: 5, noSubdir: true, pageSize: pageBytes },
-  databases: {
-    meta: { encoding: 'json' },
-    windows: { encoding: 'binary' },
-    items: { encoding: 'string', keyEncoding: 'uint32' },
-    types: { encoding: 'string', keyEncoding: 'uint32' },
-    idle: { encoding: 'binary' }
-  }
-} as const satisfies LmdbLayout
-
-interface Entry {
-  /** undefined: no such user. */
-  window: UserWindow | undefined
-  /** Where the index by time has the user on disk; `absent` if it does not. */
-  bucket: number
-}
-
-interface Meta {
-  readonly format: 1
-  readonly partition: number
-  readonly next: string
+interface SequenceState {
   readonly watermarkMs: number
   readonly counts: SequenceCounts
 }
 
-export class LmdbSequenceStore implements SequenceStore {
-  readonly #path: string
-  readonly #environment: RootDatabase<unknown, string>
-  readonly #meta: Database<Meta, string>
-  readonly #windows: Database<Buffer, string>
-  readonly #items: Database<string, number>
-  readonly #types: Database<string, number>
-  /** [bucket, user id] → nothing. */
-  readonly #idle: Database<Uint8Array, [number, string]>
-  readonly #readOnly: boolean
-  readonly #partition: number
-  readonly #dictionary = newStepDictionary()
-  /** How much of the dictionary is on disk. */
-  #storedItems = 0
-  #storedTypes = 0
-  /** Looked up or changed since the caches were last swapped; the generation before. Dirty entries are in the newer. */
-  #entries = new Map<UserId, Entry>()
-  #olderEntries = new Map<UserId, Entry>()
-  #dirty = new Map<UserId, Entry>()
-  #listener: ((changed: boolean) => void) | undefined
-  #committed: bigint
-  #watermarkMs: number
-  #counts: SequenceCounts
+const fileOf = (directory: string, partition: number): WindowFile => ({
+  ...{ directory, partition, cachedMax },
+  name: 'sequences'
+})
 
-  private constructor(path: string, partition: number, readOnly: boolean) {
-    this.#path = path
-    this.#partition = partition
-    this.#readOnly = readOnly
-    const { options, databases } = layout
-    this.#environment = open<unknown, string>({ ...options, path, readOnly })
-    this.#meta = this.#environment.openDB<Meta, string>('meta', databases.meta)
-    this.#windows = this.#environment.openDB<Buffer, string>('windows', databases.windows)
-    this.#items = this.#environment.openDB<string, number>('items', databases.items)
-    this.#types = this.#environment.openDB<string, number>('types', databases.types)
-    this.#idle = this.#environment.openDB<Uint8Array, [number, string]>('idle', databases.idle)
-    const meta = this.#readMeta()
-    this.#committed = meta.next
-    this.#watermarkMs = meta.watermarkMs
-    this.#counts = meta.counts
-    this.#loadDictionary()
-  }
+export class LmdbSequenceStore extends LmdbWindowStore<SequenceState> implements SequenceStore {
+  source?: OffsetSource
 
   /**
-   * Opens, or creates, the store of one partition of `interactions`: one file in `directory`. One process writes; others
-   * may read at the same time.
-   *
-   * @throws CorruptError if the file exists, but is not such a store or is another partition's
-   * @throws ConfigError if it is to be read only and does not exist
+   * Opens, or creates, the store of one partition of `interactions`: one file in `directory`. @throws as `openWindows`
    */
-  static async open(
+  static open(
     directory: string,
     partition: number,
     options: { readonly readOnly?: boolean } = {}
   ): Promise<LmdbSequenceStore> {
-    const path = join(directory, `sequences-${partition}.lmdb`)
-    const readOnly = options.readOnly ?? false
-    if (readOnly && !existsSync(path)) throw new ConfigError([`${path}: no windows have been stored there yet`])
-    if (!readOnly) mkdirSync(directory, { recursive: true })
-    try {
-      checkLmdbFile(path, remedy)
-      return await openLmdb(directory, () => new LmdbSequenceStore(path, partition, readOnly))
-    } catch (cause) {
-      if (cause instanceof MtmiError) throw cause
-      throw (
-        diskFault(cause, directory) ??
-        new CorruptError(`${path} cannot be opened as a store of windows: ${String(cause)}: ${remedy}`, { cause })
-      )
-    }
-  }
-
-  /** Rewrites the file without the bytes of deleted users. No process may have it open. */
-  static rewrite(directory: string, partition: number): Promise<void> {
-    return rewriteLmdb(join(directory, `sequences-${partition}.lmdb`), layout)
+    const file = { ...fileOf(directory, partition), ...options }
+    return openWindows(file, () => new LmdbSequenceStore(file))
   }
 
   /** No process may have it open. */
   static remove(directory: string, partition: number): void {
-    const path = join(directory, `sequences-${partition}.lmdb`)
-    for (const file of [path, `${path}-lock`]) rmSync(file, { force: true })
+    removeWindows(fileOf(directory, partition))
   }
 
-  source?: OffsetSource
-
-  get(userId: UserId): UserWindow | undefined {
-    let entry = this.#cached(userId)
-    if (entry === undefined) {
-      const bytes = this.#windows.getBinaryFast(userId)
-      const window = bytes === undefined ? undefined : this.#unpack(userId, bytes, bytes.length)
-      entry = { window, bucket: bucketOf(window) }
-      this.#entries.set(userId, entry)
-    }
-    return entry.window
-  }
-
-  put(userId: UserId, window: UserWindow): void {
-    this.#change(userId, window)
-  }
-
-  delete(userId: UserId): void {
-    this.#change(userId, undefined)
-  }
-
-  async commit(next: bigint, watermarkMs: number, counts: SequenceCounts = this.#counts): Promise<void> {
-    if (this.#readOnly) throw new Error(`${this.#path} is open for reading only`)
-    const dirty = this.#dirty
-    this.#dirty = new Map()
-    const writes: { userId: UserId; bytes: Uint8Array | undefined; from: number; to: number }[] = []
-    // Packed before the transaction, so that puts may continue while it is under way.
-    for (const [userId, entry] of dirty) {
-      const { window, bucket: from } = entry
-      const to = bucketOf(window)
-      if (to === absent && from === absent) continue
-      writes.push({ userId, bytes: window === undefined ? undefined : packWindow(window, this.#dictionary), from, to })
-      entry.bucket = to
-    }
-    // In the order of their keys they meet the same pages.
-    writes.sort((a, b) => (a.userId < b.userId ? -1 : 1))
-    const { items, types } = this.#dictionary
-    const [itemsEnd, typesEnd] = [items.size, types.size]
-    try {
-      await writeLmdb(dirname(this.#path), () =>
-        this.#environment.transaction(() => {
-          for (const { userId, bytes, from, to } of writes) {
-            if (bytes === undefined) this.#windows.removeSync(userId)
-            else this.#windows.putSync(userId, bytes as Buffer)
-            if (from === to) continue
-            if (from !== absent) this.#idle.removeSync([from, userId])
-            if (to !== absent) this.#idle.putSync([to, userId], nothing)
-          }
-          for (let i = this.#storedItems; i < itemsEnd; i++) this.#items.putSync(i, items.at(i)!)
-          for (let i = this.#storedTypes; i < typesEnd; i++) this.#types.putSync(i, types.at(i)!)
-          this.#meta.putSync('meta', { format: 1, partition: this.#partition, next: String(next), watermarkMs, counts })
-        })
-      )
-      await this.#environment.flushed
-    } catch (cause) {
-      if (cause instanceof MtmiError) throw cause
-      throw new UnavailableError(`${this.#path}: ${writes.length} windows cannot be written (${String(cause)})`, {
-        cause
-      })
-    }
-    this.#storedItems = itemsEnd
-    this.#storedTypes = typesEnd
-    this.#committed = next
-    this.#watermarkMs = watermarkMs
-    this.#counts = counts
-    if (this.#entries.size > cachedMax / 2 && this.#dirty.size === 0) {
-      this.#olderEntries = this.#entries
-      this.#entries = new Map()
-    }
-    this.#listener?.(writes.some(({ bytes }) => bytes !== undefined))
-  }
-
-  onCommit(listener: (changed: boolean) => void): void {
-    this.#listener = listener
-  }
-
-  committed(): bigint {
-    return this.#committed
+  commit(next: bigint, watermarkMs: number, counts = this.counts()): Promise<void> {
+    return this.save(next, { watermarkMs, counts })
   }
 
   watermarkMs(): number {
-    return this.#watermarkMs
+    return this.state()?.watermarkMs ?? 0
   }
 
   counts(): SequenceCounts {
-    return this.#counts
+    return this.state()?.counts ?? noCounts
   }
-
-  *users(): Iterable<[UserId, UserWindow]> {
-    // lmdb-js keeps one read transaction until its own timer ends it; a reader wants what is committed now.
-    if (this.#readOnly) this.#environment.resetReadTxn()
-    for (const { key, value } of this.#windows.getRange()) yield [key, this.#unpack(key, value, value.length)]
-  }
-
-  idle(beforeMs: number, limit: number): UserId[] {
-    const found: UserId[] = []
-    const end = Math.floor(beforeMs / bucketMs)
-    for (const [bucket, userId] of this.#idle.getKeys({ end: [end + 1] as unknown as [number, string] })) {
-      if (found.length >= limit) break
-      if (bucket < end || (this.#storedNewestMs(userId) ?? beforeMs) < beforeMs) found.push(userId)
-    }
-    return found
-  }
-
-  userCount(): number {
-    return (this.#windows.getStats() as { entryCount: number }).entryCount
-  }
-
-  /** What was put since the last commit is lost. */
-  async close(): Promise<void> {
-    await endLmdb(dirname(this.#path), this.#environment.close())
-  }
-
-  #cached(userId: UserId): Entry | undefined {
-    const entry = this.#entries.get(userId)
-    if (entry !== undefined) return entry
-    const older = this.#olderEntries.get(userId)
-    if (older !== undefined) this.#entries.set(userId, older)
-    return older
-  }
-
-  #change(userId: UserId, window: UserWindow | undefined): void {
-    if (this.#readOnly) throw new Error(`${this.#path} is open for reading only`)
-    let entry = this.#cached(userId)
-    if (entry === undefined) {
-      const newestMs = this.#storedNewestMs(userId)
-      entry = { window, bucket: newestMs === undefined ? absent : Math.floor(newestMs / bucketMs) }
-      this.#entries.set(userId, entry)
-    }
-    entry.window = window
-    this.#dirty.set(userId, entry)
-  }
-
-  #unpack(userId: UserId, bytes: Uint8Array, length: number): UserWindow {
-    try {
-      return unpackWindow(bytes, this.#dictionary, length)
-    } catch (cause) {
-      if (!(cause instanceof CorruptError)) throw cause
-      // A reader's dictionary may be older than the window.
-      if (this.#readOnly && this.#loadDictionary()) return this.#unpack(userId, bytes, length)
-      throw new CorruptError(
-        `${this.#path}: the window of user ${JSON.stringify(userId)} cannot be read: ${cause.message}: ${remedy}`,
-        { cause }
-      )
-    }
-  }
-
-  /** undefined: no such user. */
-  #storedNewestMs(userId: UserId): number | undefined {
-    const bytes = this.#windows.getBinaryFast(userId)
-    return bytes === undefined ? undefined : unpackNewestMs(bytes, bytes.length)
-  }
-
-  #readMeta(): { next: bigint; watermarkMs: number; counts: SequenceCounts } {
-    const meta = this.#meta.get('meta')
-    if (meta === undefined) return { next: 0n, watermarkMs: 0, counts: noCounts }
-    if (
-      meta.format !== 1 ||
-      meta.partition !== this.#partition ||
-      !/^\d+$/.test(meta.next) ||
-      !Number.isSafeInteger(meta.watermarkMs)
-    ) {
-      throw new CorruptError(
-        `${this.#path} is not a store of partition ${this.#partition} in format 1: ${JSON.stringify(meta)}: ${remedy}`
-      )
-    }
-    return { next: BigInt(meta.next), watermarkMs: meta.watermarkMs, counts: meta.counts }
-  }
-
-  /** Reads what other processes added. @returns whether there was anything */
-  #loadDictionary(): boolean {
-    const before = this.#storedItems + this.#storedTypes
-    this.#storedItems = this.#load(this.#items, this.#dictionary.items)
-    this.#storedTypes = this.#load(this.#types, this.#dictionary.types)
-    return this.#storedItems + this.#storedTypes > before
-  }
-
-  #load(database: Database<string, number>, index: StringIndex): number {
-    for (const { key, value } of database.getRange({ start: index.size })) {
-      if (key !== index.size || index.add(value) !== key)
-        throw new CorruptError(`${this.#path}: the dictionary has a gap or a repeat at ${key}`)
-    }
-    return index.size
-  }
-}
-
-function bucketOf(window: UserWindow | undefined): number {
-  return window === undefined ? absent : Math.floor(window.newestMs / bucketMs)
 }

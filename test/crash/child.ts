@@ -7,7 +7,6 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { openIndex, openStageIo, sequenceDisk } from '../../pipelines/parts.ts'
 import type { AccountNumbers } from '../../src/core/account.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
-import { offsetsFromJson, offsetsToJson } from '../../src/core/offsets.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { loadInteractions, loadItems } from '../../src/ingest/load.ts'
 import type { EventLog } from '../../src/log/eventLog.ts'
@@ -15,7 +14,7 @@ import { loadBackend } from '../../src/model/backend.ts'
 import type { CheckpointPart, SaveOptions } from '../../src/model/replica/checkpoint.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { gateHistory } from '../../src/publish/modelGate.ts'
-import { publishedOffsets } from '../../src/publish/publishProgress.ts'
+import { type UserDisk, userDisk, usersFolder } from '../../src/publish/publishedUsers.ts'
 import { PublishStage } from '../../src/publish/publishStage.ts'
 import { openOwnedSequences } from '../../src/sequence/ownedSequences.ts'
 import { lateTopic, SequenceStage } from '../../src/sequence/sequenceStage.ts'
@@ -108,10 +107,7 @@ async function wholeRun(): Promise<ChildReport> {
       load: () => run.state(gateHistory).load(),
       save: (history) => killer.at('gates', () => run.state(gateHistory).save(history))
     },
-    offsets: {
-      load: () => offsetsFromJson(run.state(publishedOffsets).load() ?? {}),
-      save: (offsets) => killer.at('published', () => run.state(publishedOffsets).save(offsetsToJson(offsets)))
-    }
+    users: killedUsers(userDisk(run.path(usersFolder)))
   })
   const stages = [sequence.run(stop.signal), train.run(stop.signal), publish.run(stop.signal)]
   let failure: unknown
@@ -164,6 +160,11 @@ async function wholeRun(): Promise<ChildReport> {
     batches: train.batch,
     indexed: { items: live?.items ?? 0, users: live?.users ?? 0 }
   }
+}
+
+function killedUsers(disk: UserDisk): UserDisk {
+  const place = (method: string) => (method === 'save' ? 'published' : undefined)
+  return { ...disk, open: async (partition) => killer.around(await disk.open(partition), place) }
 }
 
 /** What the weights would be had nobody been killed, given the same boundaries of batches. */

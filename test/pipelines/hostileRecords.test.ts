@@ -34,6 +34,7 @@ import { createHttpService } from '../../src/serve/http/httpService.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../support/checkpointMemory.ts'
+import { MemoryUserDisk } from '../support/memoryUserStore.ts'
 import { newTrainer, until } from '../support/smallStream.ts'
 import { type TestStageIo, testStageIo } from '../support/stageIo.ts'
 
@@ -435,7 +436,7 @@ async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
   const shared = new CatalogueReader(io, { stage: 'train' })
   const publish = new PublishStage({
     ...{ ...io, catalogue: shared, index, replica: new ModelReplica({ gated: true }) },
-    offsets: { load: () => new Map(), save: () => {} }
+    users: new MemoryUserDisk()
   })
   const train = new TrainStage({
     ...{ ...io, catalogue: shared, trainer: newTrainer(io), checkpoints, ledger },

@@ -26,7 +26,6 @@ after(() => rmSync(folder, { recursive: true, force: true }))
 const readers: readonly (readonly [string, readonly string[]])[] = [
   ['source.json', start],
   ['drift.json', start],
-  ['published.json', start],
   ['popularity.json', start],
   ['gates.json', ['versions']],
   ['report.json', ['evaluate']],
@@ -71,7 +70,7 @@ for (const [name, command] of readers) {
 }
 
 test('the state files of a run that ended are undamaged: it goes on', async () => {
-  for (const name of ['source.json', 'drift.json', 'published.json', 'popularity.json', 'gates.json', 'report.json'])
+  for (const name of ['source.json', 'drift.json', 'popularity.json', 'gates.json', 'report.json'])
     assert(existsSync(path.join(run, name)), name)
   const { status, stderr } = await mtmi(['--data-dir', dataDir(), ...start], { cwd: folder })
   assert.equal(status, 0, stderr)

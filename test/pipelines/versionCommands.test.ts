@@ -243,15 +243,16 @@ test('erase: an id that cannot be one; every place by name, with what became of 
   assert.deepEqual(
     [
       'histories (sequences/)',
+      'histories to encode (published-users/)',
       'index (index/), all index versions',
       'examples kept for replay',
       'report.json',
       'topics interactions',
       'topic user-sequences'
     ].map(outcomeOf),
-    ['nothing there', 'erased', 'nothing there', 'nothing there', 'until', 'until']
+    ['nothing there', 'nothing there', 'erased', 'nothing there', 'nothing there', 'until', 'until']
   )
-  assert.equal(lines.length, 6)
+  assert.equal(lines.length, 7)
   const index = await openIndex(config, run, { searchThread: false })
   assert.deepEqual([await index.user('ann'), (await index.item('x'))?.payload.count], [undefined, 1])
   await index.close()

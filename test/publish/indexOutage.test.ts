@@ -11,6 +11,7 @@ import { EncodeStage } from '../../src/serve/encodeStage.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../support/checkpointMemory.ts'
+import { MemoryUserDisk } from '../support/memoryUserStore.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { ioWithSequences, learnAll, newTrainer } from '../support/smallStream.ts'
 import { SteppedClock } from '../support/steppedClock.ts'
@@ -51,8 +52,14 @@ async function learned() {
 test('the publisher waits for an index that is away for a minute, at its start and later, and then publishes everything', async () => {
   const { io, clock, counted, problems, index, parts } = await learned()
   const replica = new ModelReplica()
-  const offsets = { load: () => new Map(), save: () => {} }
-  const stage = new PublishStage({ ...io, ...parts, index, replica, offsets, liveModel: new CheckpointMemory(1) })
+  const stage = new PublishStage({
+    ...io,
+    ...parts,
+    index,
+    replica,
+    users: new MemoryUserDisk(),
+    liveModel: new CheckpointMemory(1)
+  })
   const stop = new AbortController()
   index.down = true
   let ended = false
@@ -92,7 +99,7 @@ test('sessions are encoded again after an index was away for a minute', async ()
     ...io,
     index,
     replica: new ModelReplica(),
-    offsets: { load: () => new Map(), save: () => {} }
+    users: new MemoryUserDisk()
   })
   const replica = new ModelReplica({ gated: true })
   const stage = new EncodeStage({

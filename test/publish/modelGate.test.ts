@@ -11,6 +11,7 @@ import type { ModelUpdate } from '../../src/records/modelUpdate.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../support/checkpointMemory.ts'
+import { MemoryUserDisk } from '../support/memoryUserStore.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { ioWithSequences, learnAll, newTrainer, until } from '../support/smallStream.ts'
 import type { TestStageIo } from '../support/stageIo.ts'
@@ -19,12 +20,10 @@ before(async () => {
   await loadBackend()
 })
 
-const nowhere = { load: () => new Map(), save: () => {} }
-
 /** A publisher's life on what is in the log: `settle` waits until all of it has been taken. */
-function liveOn(io: TestStageIo, more: Omit<PublishStageOptions, keyof TestStageIo | 'replica' | 'offsets'>) {
+function liveOn(io: TestStageIo, more: Omit<PublishStageOptions, keyof TestStageIo | 'replica' | 'users'>) {
   const replica = new ModelReplica({ gated: true })
-  const stage = new PublishStage({ ...io, ...more, replica, offsets: nowhere })
+  const stage = new PublishStage({ ...io, ...more, replica, users: new MemoryUserDisk() })
   const stop = new AbortController()
   stage.drain(true)
   const running = stage.run(stop.signal)

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
-import type { Offsets } from '../../src/core/offsets.ts'
 import { Popularity } from '../../src/index/popularity.ts'
 import { loadItems } from '../../src/ingest/load.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
@@ -12,6 +11,7 @@ import { Recommender } from '../../src/serve/recommender.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../support/checkpointMemory.ts'
+import { MemoryUserDisk } from '../support/memoryUserStore.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { ioWithSequences, learnAll, newTrainer, until } from '../support/smallStream.ts'
 import type { TestStageIo } from '../support/stageIo.ts'
@@ -19,16 +19,6 @@ import type { TestStageIo } from '../support/stageIo.ts'
 before(async () => {
   await loadBackend()
 })
-
-class Kept {
-  offsets: Offsets = new Map()
-  load(): Offsets {
-    return new Map(this.offsets)
-  }
-  save(offsets: Offsets): void {
-    this.offsets = new Map(offsets)
-  }
-}
 
 async function learned(): Promise<TestStageIo> {
   const io = await ioWithSequences()
@@ -72,7 +62,7 @@ test('every user with a known history and every item is published; an index that
     ...io,
     index,
     replica: new ModelReplica(),
-    offsets: new Kept(),
+    users: new MemoryUserDisk(),
     onProblem: (problem) => {
       problems.push(problem)
       index.down = false // back after the first report
@@ -100,21 +90,21 @@ test('every user with a known history and every item is published; an index that
 test('a restart publishes again only what it may not have published, and reports no freshness for what is old', async () => {
   const io = await learned()
   const index = new MemoryVectorIndex()
-  const offsets = new Kept()
+  const users = new MemoryUserDisk()
   let ages = 0
   const make = () =>
     new PublishStage({
       ...io,
       index,
       replica: new ModelReplica(),
-      offsets,
+      users,
       onPublished: ({ users }) => {
         ages += users?.agesMs.length ?? 0
       }
     })
   await publishAll(make(), io)
   assert(ages > 0)
-  assert.equal(offsets.offsets.get(0), (await io.log.ends('user-sequences')).get(0))
+  assert.equal(users.at(0).committed(), (await io.log.ends('user-sequences')).get(0))
   ages = 0
   await publishAll(make(), io)
   assert.equal(ages, 0)
@@ -131,7 +121,8 @@ test('what is popular is in the index, and a restart counts no interaction twice
       kept = JSON.parse(JSON.stringify(next)) as KeptPopularity
     }
   }
-  const make = () => new PublishStage({ ...io, index, replica: new ModelReplica(), offsets: new Kept(), popularity })
+  const make = () =>
+    new PublishStage({ ...io, index, replica: new ModelReplica(), users: new MemoryUserDisk(), popularity })
   await publishAll(make(), io)
   const interactions = io.log.records('interactions').map(({ value }) => io.codecs.interaction.decode(value!))
   const compare = async () => {
@@ -189,7 +180,7 @@ test('an item of the catalogue that nobody has clicked yet gets a vector from it
     io
   )
   const index = new MemoryVectorIndex()
-  await publishAll(new PublishStage({ ...io, index, replica: new ModelReplica(), offsets: new Kept() }), io)
+  await publishAll(new PublishStage({ ...io, index, replica: new ModelReplica(), users: new MemoryUserDisk() }), io)
   const stored = await index.item(fresh[0]!.itemId)
   assert.equal(stored?.payload.count, 0)
   assert(Math.abs(Math.hypot(...stored.vector) - 1) < 1e-3)

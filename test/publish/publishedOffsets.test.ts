@@ -2,13 +2,13 @@
 
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
-import type { Offsets } from '../../src/core/offsets.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { PublishStage } from '../../src/publish/publishStage.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../support/checkpointMemory.ts'
+import { MemoryUserDisk } from '../support/memoryUserStore.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { ioWithSequences, learnAll, newTrainer } from '../support/smallStream.ts'
 import { SteppedClock } from '../support/steppedClock.ts'
@@ -31,15 +31,15 @@ test('a publisher that always has users waiting repeats after a crash no more th
   const clock = new SteppedClock(small.clock.nowMs())
   const io = { ...small, clock }
   const index = new MemoryVectorIndex()
-  let saved: Offsets = new Map()
-  const offsets = { load: () => new Map(saved), save: (next: Offsets) => (saved = new Map(next)) }
+  const users = new MemoryUserDisk()
+  const saved = () => users.at(0).committed()
   let answered = 0
   const start = () =>
     new PublishStage({
       ...io,
       index,
       replica: new ModelReplica(),
-      offsets,
+      users,
       onPublished: ({ users }) => (answered += users?.answeredIds.length ?? 0)
     })
   const last = io.codecs.userSequence.decode(io.log.records('user-sequences').at(-1)!.value!)
@@ -63,7 +63,7 @@ test('a publisher that always has users waiting repeats after a crash no more th
   const end = (await io.log.ends('user-sequences')).get(0)!
   // Waiting is gathering: userWaitMs; a batch follows within a turn of the loop.
   const boundMs = 1000 + io.config.publish.userWaitMs + 100
-  const lag = Number(end - (saved.get(0) ?? 0n))
+  const lag = Number(end - saved())
   assert(
     lag > 0 && lag <= boundMs / everyMs,
     `${lag} of ${end} changes would be published again; ${boundMs / everyMs} are allowed`
@@ -71,7 +71,7 @@ test('a publisher that always has users waiting repeats after a crash no more th
   index.beforeUpsert = async () => Promise.reject(crash)
   await clock.pass(1000)
   await running
-  const repeated = Number(end - (saved.get(0) ?? 0n))
+  const repeated = Number(end - saved())
   assert(repeated > 0 && repeated <= lag)
 
   // The next life: no change is lost, and only those are repeated.
@@ -83,7 +83,7 @@ test('a publisher that always has users waiting repeats after a crash no more th
   assert(answered <= repeated, `${answered} users were published again as changed`)
   assert.equal((await index.user('busy'))?.payload.newestMs, last.steps.at(-1)!.eventTimeMs)
   for (let i = 1; i < 2000; i += 2) assert((await index.user(`visitor ${i}`)) !== undefined, `visitor ${i} is lost`)
-  assert.equal(saved.get(0), end)
+  assert.equal(saved(), end)
   stop.abort()
   await clock.pass(1000)
   await again

@@ -10,6 +10,7 @@ import { Publisher } from '../../src/publish/publisher.ts'
 import type { PublisherLimits } from '../../src/publish/publisherReport.ts'
 import type { CatalogueItem } from '../../src/records/catalogueItem.ts'
 import { addSeen } from '../../src/records/seenItems.ts'
+import { MemoryUserDisk, memoryUsers } from '../support/memoryUserStore.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { readSeen } from '../support/seenItems.ts'
 import { PlainEncoder } from './publisherEncoder.ts'
@@ -19,10 +20,13 @@ function setUp(limits: Partial<PublisherLimits> = {}, popularityOf?: (itemId: st
   const index = new MemoryVectorIndex()
   const clock = new ManualClock(1_000_000)
   const catalogue = new Map<string, CatalogueItem>()
+  const disk = new MemoryUserDisk()
+  const users = memoryUsers(disk)
   const options = { userWaitMs: 50, sweepIntervalMs: 60_000 }
   const publisher = new Publisher({
     encoder,
     index,
+    users,
     options,
     clock,
     catalogue,
@@ -39,7 +43,7 @@ function setUp(limits: Partial<PublisherLimits> = {}, popularityOf?: (itemId: st
   }
   const click = (userId: string, itemIds: readonly string[], acceptedAtMs = clock.nowMs()) =>
     publisher.noteSequence({ userId, steps: stepsOf(itemIds), acceptedAtMs })
-  return { encoder, index, clock, catalogue, publisher, learn, click }
+  return { encoder, index, clock, catalogue, disk, users, publisher, learn, click }
 }
 
 /** One step a second, the first at second 100. */
@@ -140,7 +144,7 @@ test('changes of one user are written once: the newest window, with the age of t
   clock.advance(20)
   const report = await publisher.publishUsers()
   assert.deepEqual([report.written, report.agesMs], [1, [50]])
-  assert.deepEqual(encoder.batches, [[stepsOf(['x', 'y'])]])
+  assert.deepEqual(encoder.batches, [[stepsOf(['x', 'y']).map((step) => ({ ...step, type: '' }))]])
   assert.equal(publisher.dueInMs(), undefined)
 })
 
@@ -302,7 +306,9 @@ test('an item that the model no longer knows, because its entry has other featur
     await first.publisher.publishItems()
     assert.deepEqual(index.contents('a').items, ['x', 'y'])
     const options = { userWaitMs: 50, sweepIntervalMs: 60_000 }
-    const publisher = restarts ? new Publisher({ encoder, index, options, clock, catalogue }) : first.publisher
+    const publisher = restarts
+      ? new Publisher({ encoder, index, users: memoryUsers(), options, clock, catalogue })
+      : first.publisher
     catalogue.set('x', entry('unknown'))
     publisher.noteCatalogue([entry('unknown')])
     await publisher.publishItems()
@@ -427,17 +433,18 @@ test('of an erased user nothing is left, though the history since holds only ite
   assert.deepEqual([index.contents('a').users, [...publisher.unanswered()]], [[], []])
 })
 
-test('a user who was erased and came back, both published before a restart, keeps the vectors', async () => {
+test('a user who was erased and came back, both read again after a restart, has the vectors again', async () => {
   const { index, encoder, publisher, learn, click, clock } = setUp()
   learn(['x'])
   await publisher.publishItems()
   click('u', ['x'])
   await publisher.publishUsers(10, { flush: true })
   const options = { userWaitMs: 0, sweepIntervalMs: 60_000 }
-  const again = new Publisher({ encoder, index, options, clock, catalogue: new Map() })
+  const again = new Publisher({ encoder, index, users: memoryUsers(), options, clock, catalogue: new Map() })
   again.forget('u', { partition: 0, offset: 7n })
-  again.recall({ userId: 'u', steps: stepsOf(['x']) })
-  assert.equal((await again.publishUsers()).removed, 0)
+  again.noteSequence({ userId: 'u', steps: stepsOf(['x']), acceptedAtMs: 0 })
+  const report = await again.publishUsers()
+  assert.deepEqual([report.removed, report.written], [1, 1])
   assert.deepEqual(index.contents('a').users, ['u'])
 })
 
@@ -619,6 +626,7 @@ test('a publisher that has caught up with less than is live does not take its pl
   const again = new Publisher({
     encoder,
     index,
+    users: memoryUsers(),
     options: { userWaitMs: 0, sweepIntervalMs: 0 },
     clock: restarted.clock,
     catalogue: new Map()
@@ -627,27 +635,28 @@ test('a publisher that has caught up with less than is live does not take its pl
   again.noteModel({ changedItems: ['x'], expired: [], weightsChanged: true, counts: new Map() })
   const held = (await again.publishItems()).promotion
   assert(held?.outcome === 'held')
-  assert.match(held.reason, /1 items and 0 users, less than 0.9 of the 3 and 0 of live index version a/)
+  assert.match(held.reason, /1 items, less than 0.9 of the 3 of live index version a/)
   assert.equal((await index.live())?.indexVersion, 'a')
   again.noteModel({ changedItems: ['y', 'z'], expired: [], weightsChanged: false, counts: new Map() })
   assert.equal((await again.publishItems()).promotion?.outcome, 'done')
 })
 
-test('after a restart the live index version is gone on with, and recalled users are swept without counting as fresh', async () => {
-  const { encoder, index, learn, publisher, click } = setUp()
+test('after a restart the live index version is gone on with, and users of the store are swept without counting as fresh', async () => {
+  const { encoder, index, disk, users, learn, publisher, click } = setUp()
   learn(['x'])
   click('u', ['x'])
   await publisher.publishItems()
   await publisher.publishUsers(10, { flush: true })
+  await users.commit(() => publisher.unanswered())
   const clock = new ManualClock(2_000_000)
   const again = new Publisher({
     encoder,
     index,
+    users: memoryUsers(disk),
     options: { userWaitMs: 0, sweepIntervalMs: 1000 },
     clock,
     catalogue: new Map()
   })
-  again.recall({ userId: 'u', steps: stepsOf(['x']) })
   again.noteModel({ changedItems: ['x'], expired: [], weightsChanged: true, counts: new Map() })
   assert.equal((await again.publishItems()).promotion, undefined) // live already
   clock.advance(1000)
@@ -718,10 +727,87 @@ test('an encoder that throws loses nobody', async () => {
   assert.equal((await publisher.publishUsers(10, { flush: true })).written, 1)
 })
 
-test('memory is bounded: who changed longest ago makes room', async () => {
-  const { publisher, learn, click } = setUp({ usersMax: 3 })
+test('memory is bounded: no more changes are to be noted while as many as may wait do', async () => {
+  const { publisher, learn, click } = setUp({ waitingUsersMax: 3 })
   learn(['x'])
-  for (let u = 0; u < 5; u++) click(`u${u}`, ['x'])
-  const report = await publisher.publishUsers(10, { flush: true })
-  assert.deepEqual([report.written, report.dropped], [3, 2])
+  for (let u = 0; u < 2; u++) click(`u${u}`, ['x'])
+  assert.equal(publisher.isFull, false)
+  click('u2', ['x'])
+  assert.equal(publisher.isFull, true)
+  assert.equal((await publisher.publishUsers(1, { flush: true })).written, 1)
+  assert.equal(publisher.isFull, false)
+})
+
+test('windows that are read before the first is written are written by a sweep at once, whoever acted last first', async () => {
+  const { index, users, publisher, learn } = setUp()
+  const dayMs = 24 * 60 * 60_000
+  for (let u = 0; u < 9; u++) {
+    const steps = [{ itemId: 'x', eventTimeMs: (100 + ((u * 4) % 9)) * dayMs }]
+    publisher.noteSequence({ userId: `u${u}`, steps, acceptedAtMs: 0 }, true)
+  }
+  await users.commit(() => new Map())
+  learn(['x'])
+  await publisher.publishItems()
+  const written: string[] = []
+  const upsert = index.upsert.bind(index)
+  index.upsert = (version, step, points) => {
+    written.push(...points.map(({ id }) => id))
+    return upsert(version, step, points)
+  }
+  const reports = [await publisher.publishUsers(4), await publisher.publishUsers(4), await publisher.publishUsers(4)]
+  assert.deepEqual(
+    reports.map((report) => [report.written, report.swept, report.agesMs.length]),
+    [
+      [4, 4, 0],
+      [4, 4, 0],
+      [1, 1, 0]
+    ]
+  )
+  assert.deepEqual(written, ['u2', 'u4', 'u6', 'u8', 'u1', 'u3', 'u5', 'u7', 'u0'])
+  assert.equal(publisher.sweeping, false)
+})
+
+test('a sweep that was under way continues after a restart where it was, and a version that is filled is complete then', async () => {
+  const { encoder, index, disk, users, clock, publisher, learn, click } = setUp()
+  learn(['x'])
+  for (let u = 0; u < 10; u++) click(`u${u}`, ['x'])
+  await publisher.publishItems()
+  await publisher.publishUsers(100, { flush: true })
+  encoder.modelVersion = 'b'
+  learn(['x'], { weightsChanged: true })
+  await publisher.publishItems()
+  await publisher.publishUsers(4)
+  await users.commit(() => publisher.unanswered())
+  assert.equal((await index.live())?.indexVersion, 'a')
+  encoder.batches.length = 0
+  const options = { userWaitMs: 50, sweepIntervalMs: 60_000 }
+  const again = new Publisher({ encoder, index, users: memoryUsers(disk), options, clock, catalogue: new Map() })
+  again.noteModel({ changedItems: ['x'], expired: [], weightsChanged: true, counts: new Map() })
+  await again.publishItems()
+  assert.equal((await index.live())?.indexVersion, 'a', 'six users are missing')
+  const { promotion, swept } = await again.publishUsers(6)
+  assert.deepEqual([swept, promotion?.outcome], [6, 'done'])
+  assert.deepEqual(index.contents('b').users, index.contents('a').users)
+  // What an earlier process encoded, perhaps by older weights, follows at the pace of the sweep.
+  assert.equal(again.sweeping, true)
+  clock.advance(60_000)
+  assert.equal((await again.publishUsers(100)).swept, 4)
+  assert.equal(again.sweeping, false)
+})
+
+test('an index that has lost a version is filled again, whatever the store says', async () => {
+  const { encoder, index, disk, users, clock, publisher, learn, click } = setUp()
+  learn(['x'])
+  for (let u = 0; u < 10; u++) click(`u${u}`, ['x'])
+  await publisher.publishItems()
+  await publisher.publishUsers(100, { flush: true })
+  await users.commit(() => publisher.unanswered())
+  const expected = index.contents('a').users
+  const lost = new MemoryVectorIndex()
+  const options = { userWaitMs: 50, sweepIntervalMs: 60_000 }
+  const again = new Publisher({ encoder, index: lost, users: memoryUsers(disk), options, clock, catalogue: new Map() })
+  again.noteModel({ changedItems: ['x'], expired: [], weightsChanged: false, counts: new Map() })
+  await again.publishItems()
+  await again.publishUsers(100)
+  assert.deepEqual(lost.contents('a').users, expected)
 })

@@ -5,6 +5,7 @@ import { ManualClock } from '../../src/core/clock.ts'
 import { UnavailableError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { Publisher } from '../../src/publish/publisher.ts'
+import { memoryUsers } from '../support/memoryUserStore.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { PlainEncoder } from './publisherEncoder.ts'
 
@@ -19,10 +20,11 @@ test('every change of a user has one outcome or waits, whatever fails, is forgot
     const publisher = new Publisher({
       encoder,
       index,
+      users: memoryUsers(),
       options,
       clock,
       catalogue: new Map(),
-      limits: { usersMax: 12, unknownUsersMax: 3 }
+      limits: { unknownUsersMax: 3 }
     })
     let noted = 0
     const check = () => {
@@ -39,7 +41,7 @@ test('every change of a user has one outcome or waits, whatever fails, is forgot
       }))
       const kind = rng.integer(10)
       if (kind === 0) publisher.forget(userId)
-      else if (kind === 1) publisher.recall({ userId, steps })
+      else if (kind === 1) publisher.noteSequence({ userId, steps, acceptedAtMs: clock.nowMs() }, true)
       else publisher.noteSequence({ userId, steps, acceptedAtMs: clock.nowMs() })
     }
     index.beforeUpsert = async () => {
@@ -68,7 +70,7 @@ test('every change of a user has one outcome or waits, whatever fails, is forgot
     for (const [outcome, count] of Object.entries(publisher.account().outcomes))
       met.set(outcome, (met.get(outcome) ?? 0) + count)
   }
-  for (const outcome of ['written', 'merged', 'removed', 'publishedBefore', 'forgotten', 'dropped'])
+  for (const outcome of ['written', 'merged', 'removed', 'restored', 'forgotten', 'dropped'])
     assert(met.get(outcome)! > 0, `${outcome} never occurred: nothing is shown of it`)
 })
 

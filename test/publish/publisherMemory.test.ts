@@ -7,6 +7,7 @@ import { UnavailableError } from '../../src/core/errors.ts'
 import type { Neighbours } from '../../src/index/memory.ts'
 import type { ItemMemory, VectorPoint } from '../../src/index/vectorIndex.ts'
 import { Publisher } from '../../src/publish/publisher.ts'
+import { memoryUsers } from '../support/memoryUserStore.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { PlainEncoder } from './publisherEncoder.ts'
 
@@ -33,7 +34,15 @@ function setUp() {
   const lists = new Map<string, Neighbours>()
   const memory = { memory: { weight: 2, decay: 0.5 }, neighboursOf: (itemId: string) => lists.get(itemId) }
   const options = { userWaitMs: 50, sweepIntervalMs: 60_000 }
-  const publisher = new Publisher({ encoder, index, options, clock, catalogue: new Map(), memory })
+  const publisher = new Publisher({
+    encoder,
+    index,
+    users: memoryUsers(),
+    options,
+    clock,
+    catalogue: new Map(),
+    memory
+  })
   const note = (changedItems: readonly string[], changedNeighbours: readonly string[]) =>
     publisher.noteModel({ changedItems, changedNeighbours, expired: [], weightsChanged: false, counts: new Map() })
   const learn = (...itemIds: string[]) => {

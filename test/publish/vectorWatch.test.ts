@@ -136,17 +136,7 @@ test('a history that has not been written yet is late, not skewed', async () => 
   const { watch, encoder, look } = await setUp()
   encoder.user = Math.PI / 2
   const step = { itemId: 'b', type: 'click', eventTimeMs: 9 }
-  watch.noteSequence({
-    userId: 'ann',
-    steps: [step],
-    recent: [],
-    newestMs: 9,
-    fresh: [],
-    partition: 0,
-    committed: 0n,
-    watermarkMs: 9,
-    acceptedAtMs: 9
-  })
+  watch.noteSequence({ userId: 'ann', steps: [step], newestMs: 9 })
   assert.equal((await look()).user, undefined)
 })
 

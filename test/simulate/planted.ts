@@ -41,9 +41,9 @@ export const planted: readonly PlantedBug[] = [
   {
     name: 'offsets are saved as published before the write',
     isSlow: true,
-    file: 'publishProgress.ts',
-    find: '    for (const [partition, offset] of unanswered())\n      if (offset < (next.get(partition) ?? 0n)) next.set(partition, offset)\n',
-    replace: ''
+    file: 'publishedUsers.ts',
+    find: 'const next = change < read ? change : read\n',
+    replace: 'const next = read\n'
   },
   {
     name: 'a stored promise has no handler',
@@ -116,15 +116,15 @@ export const planted: readonly PlantedBug[] = [
     name: 'old windows are published before the newer ones have been read',
     isSlow: true,
     file: 'publishStage.ts',
-    find: '    if (isTurn && this.#progress.isCaughtUp) {\n',
+    find: '    if (isTurn && this.#isCaughtUp) {\n',
     replace: '    if (isTurn) {\n'
   },
   {
     name: 'another version goes live without those whose change waited when it was begun',
     notFound: 'none of the first 300 seeds finds it; test/publish has a test of it',
     file: 'publisherUsers.ts',
-    find: 'return this.#behind.size + this.#awaited.size',
-    replace: 'return this.#behind.size'
+    find: 'return this.left + this.#awaited.size',
+    replace: 'return this.left'
   },
   {
     name: 'a sweep of the items ends too early while new ones come',
@@ -144,8 +144,8 @@ export const planted: readonly PlantedBug[] = [
     name: 'a new history cancels the removal of the erased one',
     notFound: 'seed 3933 found it at ca37584; no seed of today does so soon',
     file: 'publisher.ts',
-    find: '    this.#users.note(userId, steps, acceptedAtMs',
-    replace: '    this.#forgotten.delete(userId)\n    this.#users.note(userId, steps, acceptedAtMs'
+    find: '    if (isEmpty(change)) this.forget(userId, source)\n',
+    replace: '    this.#forgotten.delete(userId)\n    if (isEmpty(change)) this.forget(userId, source)\n'
   },
   {
     name: 'an erasure that another owner repeated is the last of a user in the topic',
@@ -158,8 +158,8 @@ export const planted: readonly PlantedBug[] = [
     name: 'who could not be written is not put back',
     isSlow: true,
     file: 'publisherUsers.ts',
-    find: '      if (this.windows.has(userId)) this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs, source)\n      else ',
-    replace: '      '
+    find: '      else this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs, source)\n',
+    replace: "      else this.#endOf(acceptedAtMs, 'forgotten')\n"
   }
 ]
 

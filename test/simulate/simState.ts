@@ -1,17 +1,20 @@
 // State on a process's own disk: what has been saved is there after a kill, and nothing else is.
 
 import type { CheckpointStore } from '../../src/model/replica/checkpoint.ts'
+import type { UserDisk } from '../../src/publish/publishedUsers.ts'
 import type { OwnedDisk, StoredPosition, StoredTopics } from '../../src/sequence/ownedSequences.ts'
 import type { SequenceStore } from '../../src/sequence/sequenceStore.ts'
 import type { BatchLedger } from '../../src/train/checkpoint/batchLedger.ts'
 import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../support/checkpointMemory.ts'
 import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
+import { MemoryUserDisk } from '../support/memoryUserStore.ts'
 import type { Faults } from './faults.ts'
 import type { Life } from './world.ts'
 
 export class SimDisk {
   readonly #files = new Map<string, string>()
+  readonly #users = new MemoryUserDisk()
   readonly sequences = new Map<number, MemoryDisk>()
   readonly checkpoints = new CheckpointMemory(3, 2)
   readonly liveModel = new CheckpointMemory(1)
@@ -28,6 +31,24 @@ export class SimDisk {
         faults.now(life, `write ${name}`)
         this.#files.set(name, JSON.stringify(value))
       }
+    }
+  }
+
+  /** Windows that the publisher keeps. */
+  users(life: Life, faults: Faults): UserDisk {
+    return {
+      open: (partition) =>
+        faults.call(life, 'state', `open users of partition ${partition}`, () => {
+          const store = this.#users.at(partition)
+          const save = store.save.bind(store)
+          store.save = (next, state) =>
+            faults.call(life, 'state', `save of users of partition ${partition} to ${next}`, () => {
+              life.world.trace(life.name, `saves users of partition ${partition} to ${next}`)
+              return save(next, state)
+            })
+          return store
+        }),
+      remove: (partition) => this.#users.remove(partition)
     }
   }
 

@@ -215,7 +215,6 @@ function publish(
   const replica = new ModelReplica({ gated: true })
   parts.replicas.push(replica)
   parts.published = replica
-  const offsets = disk.file<[number, string][]>(life, faults, 'published.json')
   const items = catalogue ?? new CatalogueReader(io, { stage: 'publish' })
   const stage: PublishStage = new PublishStage({
     ...io,
@@ -225,10 +224,7 @@ function publish(
       upsert: neverOlder(parts, life),
       ...promotionRules(parts, replica, items.catalogue, () => stage.consumed().sequences)
     }),
-    offsets: {
-      load: () => new Map((offsets.load() ?? []).map(([partition, next]) => [partition, BigInt(next)])),
-      save: (next) => offsets.save([...next].map(([partition, offset]) => [partition, String(offset)]))
-    },
+    users: disk.users(life, faults),
     liveModel: simCheckpoints(disk.liveModel, life, faults),
     gates: disk.file<GateHistory>(life, faults, 'gates.json'),
     limits: { epsilon: 0, batchSize: 5, popularityIntervalMs: 2000 },

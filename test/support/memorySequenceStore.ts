@@ -1,8 +1,8 @@
 // A SequenceStore in memory. What is on its `disk` outlives it, as a file outlives a process.
 
 import type { UserId } from '../../src/records/interaction.ts'
+import { newStepDictionary, packWindow, unpackWindow } from '../../src/records/packWindow.ts'
 import type { UserWindow } from '../../src/records/userSequence.ts'
-import { newStepDictionary, packWindow, unpackWindow } from '../../src/sequence/packWindow.ts'
 import { noCounts, type SequenceCounts, type SequenceStore } from '../../src/sequence/sequenceStore.ts'
 
 /** What the last commit left: windows packed, so that nothing of a process's memory survives in them. */

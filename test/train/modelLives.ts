@@ -11,6 +11,7 @@ import type { ControlRequest, ControlResult, ModelControl } from '../../src/trai
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../support/checkpointMemory.ts'
+import { MemoryUserDisk } from '../support/memoryUserStore.ts'
 import { ioWithSequences, newTrainer, until } from '../support/smallStream.ts'
 import type { TestStageIo } from '../support/stageIo.ts'
 
@@ -88,7 +89,7 @@ export async function live(
     index,
     liveModel,
     replica,
-    offsets: { load: () => new Map(), save: () => {} }
+    users: new MemoryUserDisk()
   })
   const trainer = newTrainer(io)
   const train = new TrainStage({

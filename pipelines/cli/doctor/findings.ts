@@ -67,7 +67,7 @@ export async function runFindings(config: Config, directory: RunDirectory): Prom
   try {
     return [used, fine('index', published(await readIndex(config, directory, (index) => index.live())))]
   } catch (error) {
-    const advice = 'stop `publish` and `serve`, remove index/ and published.json of the run, start: it is made again'
+    const advice = 'stop `publish` and `serve`, remove index/ of the run, start: it is made again'
     return [used, failure('index', error, advice)]
   }
 }

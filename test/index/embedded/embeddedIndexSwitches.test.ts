@@ -10,6 +10,7 @@ import { EmbeddedIndex } from '../../../src/index/embedded/embeddedIndex.ts'
 import { Publisher } from '../../../src/publish/publisher.ts'
 import type { CatalogueItem } from '../../../src/records/catalogueItem.ts'
 import { PlainEncoder } from '../../publish/publisherEncoder.ts'
+import { memoryUsers } from '../../support/memoryUserStore.ts'
 
 const items = Array.from({ length: 40 }, (_, i) => `i${i}`)
 const users = Array.from({ length: 10 }, (_, u) => `u${u}`)
@@ -21,7 +22,14 @@ test('a hundred switches, every fifth a rollback that knows half of the items', 
   const encoder = new PlainEncoder()
   const catalogue = new Map<string, CatalogueItem>()
   const options = { userWaitMs: 0, sweepIntervalMs: 60_000 }
-  const publisher = new Publisher({ encoder, index: written, options, clock: systemClock, catalogue })
+  const publisher = new Publisher({
+    encoder,
+    index: written,
+    users: memoryUsers(),
+    options,
+    clock: systemClock,
+    catalogue
+  })
   let switched = 0
   let answers = 0
   const switchTo = async (n: number) => {

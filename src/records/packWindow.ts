@@ -5,8 +5,8 @@
 
 import { ByteReader, ByteWriter, checksum } from '../core/bytes.ts'
 import { CorruptError } from '../core/errors.ts'
-import { type Feedback, feedbackTypes } from '../records/seenItems.ts'
-import { extrasOf, type SequenceStep, type UserWindow } from '../records/userSequence.ts'
+import { type Feedback, feedbackTypes } from './seenItems.ts'
+import { extrasOf, type SequenceStep, type UserWindow } from './userSequence.ts'
 
 /** Strings that many steps share, as small numbers in order of first sight. */
 export class StringIndex {

@@ -3,9 +3,9 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { CorruptError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
+import { newStepDictionary, packWindow, unpackNewestMs, unpackWindow } from '../../src/records/packWindow.ts'
 import { addSeen } from '../../src/records/seenItems.ts'
 import type { UserWindow } from '../../src/records/userSequence.ts'
-import { newStepDictionary, packWindow, unpackNewestMs, unpackWindow } from '../../src/sequence/packWindow.ts'
 import { canonicalWindow } from '../support/windows.ts'
 
 const gap = fc.oneof(
