@@ -34,6 +34,7 @@ import { loadSchemas } from '../src/records/registry/schemaRegistry.ts'
 import { CheckpointFiles } from '../src/train/checkpoint/checkpointFiles.ts'
 import { IncrementalTrainer } from '../src/train/incrementalTrainer.ts'
 import { loadConfiguredBackend } from './configuredBackend.ts'
+import { newestRecords } from './newestRecords.ts'
 import { hasIndex, openStageIo, readIndex } from './parts.ts'
 
 /** Share of the hits: more than training on the targets is worth, see `largeLosses`. */
@@ -194,33 +195,17 @@ async function readCheckpoint(
 
 /** Newest by the time of the log. */
 async function newestTargets(io: StageIo): Promise<GateTarget[]> {
-  const { config, log, codecs } = io
+  const { config, registry, codecs } = io
   const max = config.publish.gate.targets
-  const { types } = config.events
-  const ends = await log.ends(config.topics.userSequences)
-  const taken: { timestampMs: number; targets: GateTarget[] }[] = []
-  const { signal } = new AbortController()
-  const resume = async (partition: number) => {
-    const from = (ends.get(partition) ?? 0n) - BigInt(max) // a record has one target at least, as a rule
-    return from > 0n ? from : 0n
-  }
-  for await (const event of log.read(config.topics.userSequences, { resume, signal, untilEnd: true })) {
-    if (event.kind !== 'records') continue
-    await loadSchemas(io.registry, event.records)
-    for (const { value, timestampMs } of event.records) {
-      if (value === null) continue
-      const sequence = usable(() => codecs.userSequence.decode(value))
-      if (sequence === undefined) continue
-      const examples = cutExamples(sequence, (type) => own(types, type))
-      taken.push({
-        timestampMs,
-        targets: examples.map(({ userId, history, target }) => ({ userId, history, target: target.itemId }))
-      })
-    }
-  }
+  const records = await newestRecords(io, config.topics.userSequences, max) // one target each at least, as a rule
+  await loadSchemas(registry, records)
   const newest = new PublisherTargets(max)
-  for (const { targets } of taken.sort((a, b) => a.timestampMs - b.timestampMs))
-    for (const target of targets) newest.add(target)
+  for (const { value } of records) {
+    const sequence = value === null ? undefined : usable(() => codecs.userSequence.decode(value))
+    if (sequence === undefined) continue
+    for (const { userId, history, target } of cutExamples(sequence, (type) => own(config.events.types, type)))
+      newest.add({ userId, history, target: target.itemId })
+  }
   return newest.newestFirst()
 }
 

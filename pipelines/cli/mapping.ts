@@ -11,11 +11,11 @@ import type { LogRecord } from '../../src/log/eventLog.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
 import { shownTime } from '../../src/records/value/eventTime.ts'
 import { type ValueRules, valueRules } from '../../src/records/value/valueRules.ts'
+import { newestRecords } from '../newestRecords.ts'
 import { openStageIo } from '../parts.ts'
 import { runToRead } from '../runs.ts'
 import { eventTable, type TableRow } from './eventTable.ts'
 import { nearestFix } from './guessMapping.ts'
-import { newestRecords } from './newestRecords.ts'
 import { shownBytes } from './shownBytes.ts'
 
 interface Tried {

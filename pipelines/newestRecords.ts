@@ -1,7 +1,7 @@
 // The records of a topic that a mapping is tried with, or guessed from.
 
-import type { LogRecord } from '../../src/log/eventLog.ts'
-import type { StageIo } from '../../src/log/stageIo.ts'
+import type { LogRecord } from '../src/log/eventLog.ts'
+import type { StageIo } from '../src/log/stageIo.ts'
 
 /** The newest records of all partitions together, oldest first. */
 export async function newestRecords({ log }: StageIo, topic: string, count: number): Promise<LogRecord[]> {
