@@ -177,8 +177,8 @@ interface CliReport {
  * out; and batches have other boundaries, so that an item has its row a batch sooner or later: which examples had rows
  * to learn from may differ, how many there were may not.
  */
-function taught({ learned = 0, unknownItem = 0, unknownHistory = 0, ...outcomes }: Readonly<Record<string, number>>) {
-  return { ...outcomes, read: 0, repeated: 0, examples: learned + unknownItem + unknownHistory }
+function taught({ trained = 0, unknownItem = 0, unknownHistory = 0, ...outcomes }: Readonly<Record<string, number>>) {
+  return { ...outcomes, read: 0, repeated: 0, examples: trained + unknownItem + unknownHistory }
 }
 
 /** What became of every event and of every new step, wherever a process was killed. */
