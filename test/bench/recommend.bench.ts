@@ -5,7 +5,7 @@
 // thread hops take well under a millisecond.
 //
 // node --import tsx test/bench/recommend.bench.ts [--items 100000] [--rate 200] [--seconds 15] [--rounds 3] [--only
-// embedded | qdrant] [--memory] [--json] With QDRANT_URL the same on Qdrant, in turn with the bare request: `overhead` is the
+// embedded | qdrant] [--memory] [--api] [--json] With QDRANT_URL the same on Qdrant, in turn with the bare request: `overhead` is the
 // median of the rounds' differences.
 
 import { execFileSync } from 'node:child_process'
@@ -24,6 +24,7 @@ import type { Neighbours } from '../../src/index/memory.ts'
 import { pointId } from '../../src/index/qdrant/qdrantNames.ts'
 import { describedFields } from '../../src/index/qdrant/qdrantPoints.ts'
 import type { VectorIndex, VectorPoint } from '../../src/index/vectorIndex.ts'
+import { addSeen } from '../../src/records/seenItems.ts'
 import { openLoop } from '../support/openLoop.ts'
 import { servedIndex } from '../support/servedIndex.ts'
 
@@ -35,6 +36,8 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     only: { type: 'string', default: '' },
     memory: { type: 'boolean', default: false },
+    // Items with a price and times at which they are available, users who have seen 2,000, and lists of every form.
+    api: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false }
   }
 })
@@ -66,14 +69,27 @@ const listOf = (): Neighbours => {
 }
 const itemOf = (i: number): VectorPoint => ({
   ...{ role: 'item', id: `item-${i}`, vector: units(1), ...(values.memory ? { memory: listOf() } : {}) },
-  payload: { title: `Title of item ${i}`, features: { genre: [`g${i % 20}`] }, count: i % 977, updatedAtMs: 1.7e12 }
+  payload: {
+    ...{ title: `Title of item ${i}`, count: i % 977, updatedAtMs: 1.7e12 },
+    ...(values.api
+      ? { features: { genre: [`g${i % 20}`], price: [`${i % 100}`] }, availableFromMs: 0, availableUntilMs: 4e12 }
+      : { features: { genre: [`g${i % 20}`] } })
+  }
 })
+/** 2,000 items, as many as are kept. */
+const seenBy = (): string => {
+  const steps = Array.from({ length: 2000 }, () => ({
+    ...{ itemId: `item-${Math.floor(items * rng.uniform() ** 2)}`, type: 'click', eventTimeMs: 1.7e12 }
+  }))
+  return Buffer.from(addSeen(undefined, steps)).toString('base64')
+}
 const userOf = (i: number): VectorPoint => ({
   ...{ role: 'user', id: `user-${i}`, vectors: units(K) },
   payload: {
     ...{ historyLength: 50, newestMs: 1.7e12, updatedAtMs: 1.7e12 },
     recent: [...new Set(Array.from({ length: 50 }, () => `item-${Math.floor(items * rng.uniform() ** 2)}`))],
-    ...(values.memory ? { memory: { weight: 2.4, decay: 0.8 } } : {})
+    ...(values.memory ? { memory: { weight: 2.4, decay: 0.8 } } : {}),
+    ...(values.api && i % 2 === 1 ? { seen: seenBy() } : {})
   }
 })
 
@@ -163,6 +179,36 @@ function bareQdrant(url: string, prefix: string): { ask(i: number): Promise<unkn
   return { ask, close: () => agent.destroy() }
 }
 
+/** Lists of every form, in turn. Users of an even number have seen 50 items, the others 2,000. */
+async function everyForm(index: VectorIndex): Promise<void> {
+  const { get, close } = await servedIndex(index)
+  const list = (user: number, query = '') =>
+    get(`/v1/users/user-${user % userCount}/recommendations?limit=${limit}${query}`)
+  const even = (i: number) => 2 * i
+  const cursors = new Map<number, string>()
+  try {
+    for (let user = 0; user < 100; user += 2) {
+      let cursor = ''
+      for (let page = 0; page < 4; page++)
+        cursor = `&cursor=${(JSON.parse(await list(user, cursor)) as { next: string }).next}`
+      cursors.set(user, cursor)
+    }
+    for (const [name, act] of [
+      ['plain', (i) => list(even(i))],
+      ['seen 2,000', (i) => list(even(i) + 1)],
+      ['filter by a value', (i) => list(even(i), `&filter.genre=g${i % 20}`)],
+      ['filter by range and not', (i) => list(even(i), `&filter.price=>=20&filter.price=<80&filter.genre=!g${i % 20}`)],
+      ['page 5', (i) => list(even(i % 50), cursors.get(even(i % 50)))],
+      ['pin of 2 items', (i) => list(even(i), `&pin=item-${i % items},item-${(7 * i) % items}`)],
+      ['all of these', (i) => list(even(i) + 1, `&filter.price=>=20&filter.genre=!g3&pin=item-${i % items}`)],
+      ['plain again', (i) => list(even(i))]
+    ] as const satisfies [string, (i: number) => Promise<string>][])
+      say(`embedded, ${name}`, await latencyOf(act))
+  } finally {
+    await close()
+  }
+}
+
 async function overHttp(index: VectorIndex, query = ''): Promise<Latency> {
   const { get, close } = await servedIndex(index)
   try {
@@ -196,6 +242,7 @@ try {
     const bare = async (i: number) => void (await embedded.search({ by: { userId: `user-${i % userCount}` } }, limit))
     say('embedded, search alone', await latencyOf(bare))
     say('embedded, over HTTP', await overHttp(embedded))
+    if (values.api) await everyForm(embedded)
     if (values.memory) say('embedded, memory=false', await overHttp(embedded, '&memory=false'))
     say('embedded, explained', await overHttp(embedded, '&explain=true'))
     say('embedded, diversity .3', await overHttp(embedded, '&diversity=0.3'))
