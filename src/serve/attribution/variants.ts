@@ -5,7 +5,7 @@ import type { VariantOptions } from '../../core/config/servingOptions.ts'
 import { hashKey } from '../../core/hashKey.ts'
 import type { UserId } from '../../records/interaction.ts'
 
-/** Of users who are in no arm. */
+/** Of users who are in none of the arms. */
 const defaultVariant: VariantOptions = { name: 'default', share: 0 }
 
 export class Variants {
