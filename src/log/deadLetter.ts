@@ -31,7 +31,7 @@ export interface DeadLetterRecord {
   readonly truncated: TruncatedValue | undefined
 }
 
-interface TruncatedValue {
+export interface TruncatedValue {
   readonly bytes: number
   /** Of the whole value, in hexadecimal. */
   readonly sha256: string

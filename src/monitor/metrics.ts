@@ -25,10 +25,7 @@ const counter = <const L extends LabelLists = Record<never, never>>(name: string
   ({ kind: 'counter', name, help, labels }) satisfies Definition as Definition<'counter', L>
 const gauge = <const L extends LabelLists = Record<never, never>>(name: string, help: string, labels: L = {} as L) =>
   ({ kind: 'gauge', name, help, labels }) satisfies Definition as Definition<'gauge', L>
-/**
- * Set to a moment, read as the seconds since then: it grows on when its source has stopped. Absent
- * until first set.
- */
+/** Set to a moment, read as the seconds since then: it grows when its source has stopped. Absent until first set. */
 const age = <const L extends LabelLists = Record<never, never>>(name: string, help: string, labels: L = {} as L) =>
   ({ kind: 'age', name, help, labels }) satisfies Definition as Definition<'age', L>
 const histogram = <const L extends LabelLists = Record<never, never>>(
@@ -75,9 +72,7 @@ const itemOrigin = [
   ...(['interest1', 'interest2', 'interest3', 'interest4', 'interest5+'] as const),
   ...(['memory', 'popular', 'similar', 'later'] as const)
 ] as const
-const listPosition = [
-  ...(['1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11-20', '21-50', '51+'] as const)
-] as const
+const listPosition = ['1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11-20', '21-50', '51+'] as const
 
 /** What an HTTP request can have matched. */
 export const httpRoutes = [
