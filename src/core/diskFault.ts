@@ -59,9 +59,9 @@ export function systemCode(error: unknown): string | undefined {
  * @returns undefined where the disk is not to blame
  */
 export function diskFault(error: unknown, folder: string): MtmiError | undefined {
+  if (error instanceof MtmiError && error.message.startsWith(noRoomPrefix)) return error
   const code = systemCode(error)
   if (code === undefined) return undefined
-  if (error instanceof MtmiError && error.message.startsWith(noRoomPrefix)) return error
   const at = [...causes(error)].map(({ path: file }) => file).find((file) => typeof file === 'string')
   const where = typeof at === 'string' ? path.dirname(at) : folder
   const what = error instanceof Error ? error.message : String(error)

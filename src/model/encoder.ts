@@ -39,7 +39,7 @@ export interface EncodedUsers {
   readonly known: Uint8Array
   /**
    * Evidence of each interest: the share of the newest 20 known steps of the history that it explains. Sums to 1 over
-   * the interests of a known user (decisions/0061). [B, K]
+   * the interests of a known user (decisions/0062). [B, K]
    *
    *     strength_k = mean over the steps h of  e^(u_k·v_h/τ) / Σ_j e^(u_j·v_h/τ)
    */

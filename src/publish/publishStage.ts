@@ -142,9 +142,9 @@ export class PublishStage {
     }
   }
 
-  #work(signal: AbortSignal): Promise<void> {
+  async #work(signal: AbortSignal): Promise<void> {
     const { modelUpdates, userSequences, interactions } = this.#options.config.topics
-    return runTogether(
+    await runTogether(
       { signal, clock: this.#options.clock },
       {
         'reading the catalogue': (either) => this.#catalogue.follow(either),

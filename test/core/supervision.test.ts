@@ -31,6 +31,7 @@ const supervised: Readonly<Record<string, string>> = {
   'src/ingest/load.ts loop': awaited,
   'src/log/kafka/kafkaLog.ts setInterval()': 'LogHealth has what fails',
   'src/publish/publishStage.ts loop': byStage,
+  'src/publish/userReader.ts loop': awaited,
   'src/serve/encodeStage.ts loop': byStage,
   'src/train/trainStage.ts loop': byStage
 }

@@ -23,22 +23,25 @@ export async function writeLists(
     ({ payload }) => payload?.removedAtMs === undefined && Number(payload?.version ?? 0) <= step
   )
   const ids = new Set(older.map(({ id }) => String(id)))
-  const points = lists
-    .map(({ id, memory }) => ({
-      id: pointId(id),
-      vector: { [memoryName]: toSparse(memory.neighbours, memory.weights) }
-    }))
+  const written = lists
+    .map(({ id, memory }) => ({ id: pointId(id), list: toSparse(memory.neighbours, memory.weights) }))
     .filter(({ id }) => ids.has(id))
-  if (points.length === 0) return 0
-  const only = { must: [{ has_id: points.map(({ id }) => id) }, ...notNewerThan(step).must] }
-  await requests.write(`write ${points.length} lists to ${collection}`, (client) =>
+  if (written.length === 0) return 0
+  const points = written
+    .filter(({ list }) => list.indices.length > 0)
+    .map(({ id, list }) => ({ id, vector: { [memoryName]: list } }))
+  // Qdrant refuses to update a vector to an empty one.
+  const emptied = written.filter(({ list }) => list.indices.length === 0).map(({ id }) => id)
+  const only = (has_id: string[]) => ({ must: [{ has_id }, ...notNewerThan(step).must] })
+  await requests.write(`write ${written.length} lists to ${collection}`, (client) =>
     client.batchUpdate(collection, {
       operations: [
-        { update_vectors: { points, update_filter: notNewerThan(step) } },
-        { set_payload: { payload: { version: step }, filter: only } }
+        ...(points.length === 0 ? [] : [{ update_vectors: { points, update_filter: notNewerThan(step) } }]),
+        ...(emptied.length === 0 ? [] : [{ delete_vectors: { vector: [memoryName], filter: only(emptied) } }]),
+        { set_payload: { payload: { version: step }, filter: only(written.map(({ id }) => id)) } }
       ],
       wait: true
     })
   )
-  return points.length
+  return written.length
 }

@@ -201,7 +201,8 @@ export function toQdrantFilter(
   const mustNot: Schemas['Condition'][] = []
   for (const [field, { any, not = [], range, exists }] of conditionsOf(features)) {
     if (any !== undefined) must.push(tagged(field, any))
-    if (not.length > 0) mustNot.push(tagged(field, not))
+    // By `any`, one value too: Qdrant 1.19 ignores a `must_not` that is equal to a `must` on an indexed field.
+    if (not.length > 0) mustNot.push({ key: 'tags', match: { any: not.map((value) => tagOf(field, value)) } })
     if (range !== undefined) must.push({ key: orderedField(field), range })
     if (exists !== undefined) (exists ? must : mustNot).push({ key: 'fields', match: { value: field } })
   }

@@ -106,13 +106,18 @@ export async function fakeQdrant(): Promise<{ readonly url: string; close(): Pro
     return {}
   }
 
-  function operate(held: Collection, { upsert: points, update_vectors, set_payload }: Json): void {
+  function operate(held: Collection, { upsert: points, update_vectors, delete_vectors, set_payload }: Json): void {
     if (points !== undefined) upsert(held, points)
     for (const { id, vector } of update_vectors?.points ?? []) {
       const point = held.points.get(id)
       if (point === undefined) throw new Error(`Not found: No point with id ${id}`)
+      if (Object.values<Json>(vector).every((one) => one.indices?.length === 0))
+        throw new Error('Validation error in JSON body: must specify vectors to update for point')
       if (meets(point, update_vectors.update_filter)) Object.assign(point.vector, vector)
     }
+    if (delete_vectors !== undefined)
+      for (const point of matching(held, delete_vectors.filter))
+        for (const name of delete_vectors.vector) delete point.vector[name]
     if (set_payload !== undefined)
       for (const point of matching(held, set_payload.filter)) Object.assign(point.payload, set_payload.payload)
   }
