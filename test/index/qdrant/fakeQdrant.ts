@@ -172,7 +172,7 @@ function meets(point: Point, { must = [], must_not = [] }: Json = {}): boolean {
     if (has_id !== undefined) return has_id.includes(point.id)
     const value = point.payload[key]
     if (value === undefined) return false
-    if (match !== undefined) return [value].flat().includes(match.value)
+    if (match !== undefined) return (match.any ?? [match.value]).some((one: Json) => [value].flat().includes(one))
     return !(
       value < (range.gte ?? -Infinity) ||
       value > (range.lte ?? Infinity) ||
