@@ -26,6 +26,8 @@ export interface TakenUser {
   readonly source?: ChangeSource | undefined
   /** Taken by the sweep, not because something of the user changed. */
   readonly isSwept: boolean
+  /** As `UserSweep.written` counts. */
+  readonly counts: boolean
 }
 
 interface Waiting {
@@ -56,8 +58,6 @@ export class PublisherUsers {
   #dropped = 0
   /** Changed when the index version was begun, or when the sweep for it came by, and not encoded since. */
   #awaited = new Set<UserId>()
-  /** Users written by the sweep for the index version, by this process, and not removed since: at least so many. */
-  #filled = 0
   /** Users that the sweep may encode now. */
   #credit = 0
   #creditAtMs = 0
@@ -100,7 +100,7 @@ export class PublisherUsers {
 
   /** Users in the index version, at least. */
   get filled(): number {
-    return this.#filled
+    return this.#users.sweep.written
   }
 
   /** The outcome of every change. A change that waits is in one place: with the changed, the unknown, or under way. */
@@ -157,7 +157,7 @@ export class PublisherUsers {
     this.#users.delete(userId)
     const waits = (this.#waiting.get(userId) ?? this.#unknown.get(userId))?.acceptedAtMs !== undefined
     if (waits) this.#end('forgotten')
-    this.#filled = Math.max(0, this.#filled - 1)
+    this.#users.sweep.removed()
     this.#waiting.delete(userId)
     this.#taken.delete(userId)
     this.#unknown.delete(userId)
@@ -173,7 +173,6 @@ export class PublisherUsers {
   /** Another index version. @param isNew the index did not have it @returns whether no user counts as written to it */
   beginVersion(indexVersion: string, isNew: boolean): boolean {
     this.#awaited = new Set(this.#waiting.keys())
-    this.#filled = 0
     return this.#users.sweep.beginVersion(indexVersion, isNew)
   }
 
@@ -211,7 +210,7 @@ export class PublisherUsers {
       if (!flush && waiting.notedAtMs + this.#options.userWaitMs > nowMs) break
       this.#waiting.delete(userId)
       if (waiting.source !== undefined) this.#taken.set(userId, waiting.source)
-      taken.set(userId, { userId, ...waiting, isSwept: false })
+      taken.set(userId, { userId, ...waiting, isSwept: false, counts: false })
     }
     const isEncoded = (userId: UserId) => {
       if (this.#waiting.has(userId)) this.#awaited.add(userId)
@@ -219,7 +218,8 @@ export class PublisherUsers {
     }
     const swept = due === 0 ? [] : sweep.take(Math.min(max - taken.size, due), isEncoded)
     this.#credit = Math.max(0, this.#credit - swept.length)
-    for (const userId of swept) taken.set(userId, { userId, acceptedAtMs: undefined, notedAtMs: nowMs, isSwept: true })
+    for (const { userId, counts } of swept)
+      taken.set(userId, { userId, acceptedAtMs: undefined, notedAtMs: nowMs, isSwept: true, counts })
     return [...taken.values()]
   }
 
@@ -243,11 +243,11 @@ export class PublisherUsers {
   }
 
   /** @param outcome of the change that was taken, if one was */
-  wasEncoded({ userId, acceptedAtMs, isSwept }: TakenUser, outcome: 'written' | 'refused'): void {
+  wasEncoded({ userId, acceptedAtMs, counts }: TakenUser, outcome: 'written' | 'refused'): void {
     this.#taken.delete(userId)
     this.#endOf(acceptedAtMs, outcome)
     this.#awaited.delete(userId)
-    if (isSwept && outcome === 'written' && this.#users.sweep.isUrgent && this.#users.has(userId)) this.#filled++
+    if (counts && outcome === 'written' && this.#users.has(userId)) this.#users.sweep.wrote()
   }
 
   /** The index has a newer step: encoded again, at the pace of the sweep. */

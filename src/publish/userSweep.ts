@@ -48,8 +48,9 @@ export class UserSweep {
   /** The weights changed while users were being encoded. */
   #beginsAgain = false
   #needsCommit = false
-  /** Users encoded since the sweep of the index version began, by this process. */
+  /** Users encoded since the last begin, by this process. */
   #encoded = 0
+  #written = 0
 
   constructor(stores: ReadonlyMap<number, OrderedUsers>) {
     this.#stores = stores
@@ -86,12 +87,31 @@ export class UserSweep {
     return this.isUrgent && count > 0 ? Math.max(1, count - this.#encoded) : 0
   }
 
+  /**
+   * Users written since the last begin, by this process, and not removed since: at least so many are in the index
+   * version. Where the sweep goes around, a user may act and be met a second time, so only the part from the newest user
+   * on counts: in it a user who acts moves to the part that is done.
+   */
+  get written(): number {
+    return this.#written
+  }
+
+  wrote(): void {
+    this.#written++
+  }
+
+  removed(): void {
+    this.#written = Math.max(0, this.#written - 1)
+  }
+
   /** Every user is to be encoded once from here on. */
   begin(): void {
     if (this.#taken !== undefined) {
       this.#beginsAgain = true
       return
     }
+    this.#encoded = 0
+    this.#written = 0
     for (const partition of this.#stores.keys()) {
       const at = this.#courses.get(partition)?.at ?? null
       this.#courses.set(partition, at === null ? wholeLap : { at, until: at, wraps: true })
@@ -103,6 +123,7 @@ export class UserSweep {
   restart(): void {
     this.#taken = undefined
     this.#encoded = 0
+    this.#written = 0
     for (const partition of this.#stores.keys()) {
       this.#courses.set(partition, wholeLap)
       this.#urgent.add(partition)
@@ -130,23 +151,23 @@ export class UserSweep {
 
   /**
    * Up to `max` users to encode now; afterwards `settle` is called. @param isEncoded users that are encoded anyway: they
-   * are passed over
+   * are passed over @returns whether they count as written, too
    */
-  take(max: number, isEncoded: (userId: UserId) => boolean): UserId[] {
+  take(max: number, isEncoded: (userId: UserId) => boolean): { userId: UserId; counts: boolean }[] {
     const left = new Map(this.#courses)
     const ended = new Set<number>()
-    const userIds: UserId[] = []
+    const users: { userId: UserId; counts: boolean }[] = []
     let passed = 0
     while (left.size > 0 && passed < passedMax) {
       const [partition, { at, until, wraps }] = newestOf(left)
-      const limit = max - userIds.length + passedAtOnce
+      const limit = max - users.length + passedAtOnce
       // One more shows whether it is the end.
       const places = this.#stores.get(partition)!.newest(at, limit + 1)
       const lap = wraps || until === null ? places : places.filter((place) => !isOlder(place, until))
       let last = at
       for (const place of lap.slice(0, limit)) {
         if (isEncoded(place[1])) passed++
-        else if (userIds.length < max) userIds.push(place[1])
+        else if (users.length < max) users.push({ userId: place[1], counts: !wraps })
         else break
         last = place
       }
@@ -157,8 +178,8 @@ export class UserSweep {
       if (!isPast) break
       if (places.length <= limit) ended.add(partition)
     }
-    this.#taken = { left, ended, users: userIds.length + passed }
-    return userIds
+    this.#taken = { left, ended, users: users.length + passed }
+    return users
   }
 
   /** @param isDone the users are in the index; otherwise they are taken again */
