@@ -5,6 +5,7 @@ import type { z } from 'zod'
 import type { Clock } from '../../core/clock.ts'
 import type { FeatureFilter } from '../../index/itemFilter.ts'
 import type { Metrics } from '../../monitor/metricsRegistry.ts'
+import type { ItemId } from '../../records/interaction.ts'
 import {
   recommendationsSchema,
   type SessionRecommendations,
@@ -14,7 +15,7 @@ import {
 import type { Attribution } from '../attribution/attribution.ts'
 import type { ListContent, ListSource } from '../attribution/listId.ts'
 import type { ListRequest } from '../listRequest.ts'
-import { rulesOfRequest } from '../listRules.ts'
+import { type Rule, rulesOfRequest } from '../listRules.ts'
 import { noKnownItem, type Recommender } from '../recommender.ts'
 import type { SessionEncoder } from '../sessions.ts'
 import { pageOf } from './cursor.ts'
@@ -233,6 +234,7 @@ export async function pagedList<L extends List>(
   })
   const ids = list.items.map(({ itemId }) => itemId)
   if (ids.length === 0 && warnings.length === 0 && filter !== undefined) warnings.push(await filters.whyEmpty(filter))
+  if (cursor === undefined) warnings.push(...missingPins(rules, ids, limit))
   warnings.push(...(list.warnings ?? []))
   const next = page.next(ids, limit)
   return {
@@ -240,6 +242,21 @@ export async function pagedList<L extends List>(
     ...(next === undefined ? {} : { next }),
     ...(warnings.length === 0 ? {} : { warnings })
   }
+}
+
+/** Of the items that were pinned to a place of the page, those that are not in the list. */
+function missingPins(rules: readonly Rule[], ids: readonly ItemId[], limit: number): string[] {
+  return rules.flatMap(({ name, items = [], pin }) =>
+    pin === undefined
+      ? []
+      : items
+          .slice(0, Math.max(0, limit - pin + 1))
+          .filter((itemId) => !ids.includes(itemId))
+          .map(
+            (itemId) =>
+              `${name}: ${JSON.stringify(itemId)} is not in the list: there is no such item, or it is not available now, seen, hidden, or left out by a filter`
+          )
+  )
 }
 
 /** Counts a list, and adds its `listId`. */

@@ -149,6 +149,21 @@ test('what a list is to be like can be said in the query, each thing with its bo
   )
 })
 
+test('pins that a page has no item for are named', async (t) => {
+  const { get } = await setUp(t)
+  const list = async (query: string) => {
+    const { items, warnings = [] } = (await get(`/v1/users/u/recommendations?${query}`)).json() as {
+      items: { itemId: string }[]
+      warnings?: string[]
+    }
+    return { first: items[0]?.itemId, warned: warnings.map((text) => text.split(' is not in the list')[0]) }
+  }
+  // The user has seen x; the page ends before the place of "nope".
+  assert.deepEqual(await list('limit=2&pin=z,x,nope'), { first: 'z', warned: ['pin: "x"'] })
+  assert.deepEqual(await list('limit=3&pin=z,x,nope'), { first: 'z', warned: ['pin: "x"', 'pin: "nope"'] })
+  assert.deepEqual(await list('limit=3&pin=z'), { first: 'z', warned: [] })
+})
+
 test('a filter in the query: several values, others, bounds, presence; what matches nothing is said', async (t) => {
   const { index, get, post } = await setUp(t)
   const priced = (id: string, angle: number, features: Record<string, string[]>) => ({
