@@ -66,13 +66,15 @@ const driftFeature = ['event_type', 'item_popularity', 'category', 'new_user', '
 
 /** The four arms of an experiment, `default`, `none` and `forced`. */
 const variant = { max: 7 }
-/** Where a list, and an item in it, came from: defined in src/serve/attribution/listId.ts. */
-const listSource = ['vectors', 'popular', 'similar'] as const
-const itemOrigin = [
+/** Where a list came from. */
+export const listSources = ['vectors', 'popular', 'similar'] as const
+/** What put an item into a list: `interest1` comes first in it. `later`: beyond the items that a list id names. */
+export const itemOrigins = [
   ...(['interest1', 'interest2', 'interest3', 'interest4', 'interest5+'] as const),
   ...(['memory', 'popular', 'similar', 'later'] as const)
 ] as const
-const listPosition = ['1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11-20', '21-50', '51+'] as const
+/** Positions in a list, counted together from the 11th on. */
+export const listPositions = ['1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11-20', '21-50', '51+'] as const
 
 /** What an HTTP request can have matched. */
 export const httpRoutes = [
@@ -358,21 +360,21 @@ export const metricDefinitions = {
     { reason: ['unauthenticated', 'forbidden', 'rate', 'host', 'origin'] }
   ),
   served: counter('mtmi_serve_lists_total', 'Lists answered, without their later pages, by where they came from', {
-    ...{ source: listSource, variant }
+    ...{ source: listSources, variant }
   }),
   clickedLists: counter(
     'mtmi_serve_clicked_lists_total',
     'Lists of this process with a click on one of their first k items',
-    { source: listSource, variant, k: ['1', '10', 'all'] }
+    { source: listSources, variant, k: ['1', '10', 'all'] }
   ),
   versionLists: counter('mtmi_serve_version_lists_total', 'Lists answered, and those clicked, by index version', {
     ...{ version: { max: 8 }, outcome: ['answered', 'clicked'] }
   }),
   positionItems: counter('mtmi_serve_position_items_total', 'Items of lists, and those clicked, by position', {
-    ...{ position: listPosition, outcome: ['answered', 'clicked'] }
+    ...{ position: listPositions, outcome: ['answered', 'clicked'] }
   }),
   originItems: counter('mtmi_serve_origin_items_total', 'Items of lists, and those clicked, by what put them there', {
-    ...{ origin: itemOrigin, outcome: ['answered', 'clicked'] }
+    ...{ origin: itemOrigins, outcome: ['answered', 'clicked'] }
   })
 } as const
 

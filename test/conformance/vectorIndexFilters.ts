@@ -91,7 +91,9 @@ export function filterChecks(check: (what: string, body: (index: VectorIndex) =>
       [{ onlyItems: ['i7', 'i9'], excludeHashes: new Set([hashKey('i9')]) }, ['i7']],
       [{ onlyItems: ['i6', 'i8', 'i9'], features: { half: '0' } }, ['i6', 'i8']],
       [{ features: [{ third: '0' }, { half: '1' }] }, points.filter((_, i) => i % 6 === 3).map(({ id }) => id)],
-      [{ features: [{ third: '0' }, { third: { not: ['0'] } }] }, []]
+      [{ features: [{ third: '0' }, { third: { not: ['0'] } }] }, []],
+      [{ features: [{ third: { any: ['0', '1'] } }, { third: { not: ['0', '1'] } }] }, []],
+      [{ features: [{ third: { exists: true } }, { third: { exists: false } }] }, []]
     ] as const) {
       const of = JSON.stringify(filter)
       for (const limit of [2, 60]) {

@@ -201,8 +201,7 @@ export function toQdrantFilter(
   const mustNot: Schemas['Condition'][] = []
   for (const [field, { any, not = [], range, exists }] of conditionsOf(features)) {
     if (any !== undefined) must.push(tagged(field, any))
-    // By `any`, one value too: Qdrant 1.19 ignores a `must_not` that is equal to a `must` on an indexed field.
-    if (not.length > 0) mustNot.push({ key: 'tags', match: { any: not.map((value) => tagOf(field, value)) } })
+    if (not.length > 0) mustNot.push(tagged(field, not))
     if (range !== undefined) must.push({ key: orderedField(field), range })
     if (exists !== undefined) (exists ? must : mustNot).push({ key: 'fields', match: { value: field } })
   }
@@ -215,6 +214,9 @@ export function toQdrantFilter(
   const excluded = [...new Set([...excludeItems.map(pointId), ...also])]
   if (excluded.length > 0) mustNot.push({ has_id: excluded })
   if (must.length === 0 && mustNot.length === 0) return undefined
+  // Qdrant 1.19 ignores a `must_not` that is equal to a `must` on an indexed field, where nothing can match.
+  const required = new Set(must.map((condition) => JSON.stringify(condition)))
+  if (mustNot.some((condition) => required.has(JSON.stringify(condition)))) return { must: [{ has_id: [] }] }
   return { ...(must.length === 0 ? {} : { must }), ...(mustNot.length === 0 ? {} : { must_not: mustNot }) }
 }
 

@@ -7,17 +7,15 @@ import { Account, type AccountNumbers } from '../../core/account.ts'
 import type { Clock } from '../../core/clock.ts'
 import { hashKey } from '../../core/hashKey.ts'
 import { z } from '../../core/stateFile.ts'
-import type { MetricsEntry, MetricsReport } from '../../monitor/metrics.ts'
-import type { Interaction } from '../../records/interaction.ts'
 import {
-  decodeListId,
-  encodeListId,
-  type ListContent,
-  type ListSource,
-  type Origin,
-  origins,
-  originsOf
-} from './listId.ts'
+  itemOrigins,
+  listPositions,
+  listSources,
+  type MetricsEntry,
+  type MetricsReport
+} from '../../monitor/metrics.ts'
+import type { Interaction } from '../../records/interaction.ts'
+import { decodeListId, encodeListId, type ListContent, type ListSource, type Origin, originsOf } from './listId.ts'
 
 /** A click counts for the list if it comes within this time. */
 export const clickWindowMs = 86_400_000
@@ -25,9 +23,6 @@ export const clickWindowMs = 86_400_000
 export const hitLengths = [1, 5, 10, 20] as const
 /** Positions that are counted together: the last one of each. */
 const positionEnds = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 50, Number.POSITIVE_INFINITY] as const
-export const positions = [
-  ...(['1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11-20', '21-50', '51+'] as const)
-] as const
 /** Users in this many groups of a hash: the spread between them is the standard error. */
 export const groupCount = 32
 /** Clicked lists that are remembered, so that a second click does not count them again. */
@@ -66,14 +61,14 @@ export const attributionState = z.object({
   sinceMs: z.number(),
   cells: z.array(
     z.object({
-      ...{ version: z.string(), variant: z.string(), source: z.enum(['vectors', 'popular', 'similar']) },
+      ...{ version: z.string(), variant: z.string(), source: z.enum(listSources) },
       ...{
         lists: counts.length(groupCount),
         clicked: counts.length(groupCount),
         hits: counts.length(hitLengths.length)
       },
-      listedItems: counts.length(positions.length * origins.length),
-      clickedItems: counts.length(positions.length * origins.length)
+      listedItems: counts.length(listPositions.length * itemOrigins.length),
+      clickedItems: counts.length(listPositions.length * itemOrigins.length)
     })
   ),
   clickedLists: z.array(z.tuple([z.number(), z.number(), counts]))
@@ -99,7 +94,7 @@ export class Attribution {
   readonly #clickedLists: Map<number, { readonly atMs: number; readonly positions: number[] }>
   readonly #account = new Account('attribution')
   /** Of `listedItems`: twenty metrics a list would cost 50 µs. */
-  readonly #unreported = zeros(positions.length * origins.length)
+  readonly #unreported = zeros(listPositions.length * itemOrigins.length)
 
   constructor(parts: AttributionParts) {
     this.#parts = parts
@@ -141,12 +136,12 @@ export class Attribution {
     const listed = this.#unreported
     const sumOf = (at: readonly number[]) => at.reduce((sum, i) => sum + listed[i]!, 0)
     this.#parts.measure([
-      ...positions.map((position, at): MetricsEntry => {
-        const value = sumOf(origins.map((origin) => itemCell(at, origin)))
+      ...listPositions.map((position, at): MetricsEntry => {
+        const value = sumOf(itemOrigins.map((origin) => itemCell(at, origin)))
         return { metric: 'positionItems', labels: { position, outcome: 'answered' }, value }
       }),
-      ...origins.map((origin): MetricsEntry => {
-        const value = sumOf(positions.map((_, at) => itemCell(at, origin)))
+      ...itemOrigins.map((origin): MetricsEntry => {
+        const value = sumOf(listPositions.map((_, at) => itemCell(at, origin)))
         return { metric: 'originItems', labels: { origin, outcome: 'answered' }, value }
       })
     ])
@@ -199,7 +194,7 @@ export class Attribution {
     const at = positionOf(position)
     cell.clickedItems[itemCell(at, origin)]!++
     const report: MetricsEntry[] = [
-      { metric: 'positionItems', labels: { position: positions[at]!, outcome: 'clicked' }, value: 1 },
+      { metric: 'positionItems', labels: { position: listPositions[at]!, outcome: 'clicked' }, value: 1 },
       { metric: 'originItems', labels: { origin, outcome: 'clicked' }, value: 1 }
     ]
     const labels = { source, variant }
@@ -245,8 +240,8 @@ export class Attribution {
     const cell = this.#cells.get(key) ?? {
       ...of,
       ...{ lists: zeros(groupCount), clicked: zeros(groupCount), hits: zeros(hitLengths.length) },
-      listedItems: zeros(positions.length * origins.length),
-      clickedItems: zeros(positions.length * origins.length)
+      listedItems: zeros(listPositions.length * itemOrigins.length),
+      clickedItems: zeros(listPositions.length * itemOrigins.length)
     }
     this.#cells.delete(key)
     this.#cells.set(key, cell)
@@ -282,7 +277,7 @@ function positionOf(position: number): number {
 }
 
 export function itemCell(position: number, origin: Origin): number {
-  return position * origins.length + origins.indexOf(origin)
+  return position * itemOrigins.length + itemOrigins.indexOf(origin)
 }
 
 const zeros = (length: number): number[] => new Array<number>(length).fill(0)

@@ -1,9 +1,9 @@
 // Attribution as rates with their errors, for `GET /v1/attribution` and the console.
 
 import { z } from 'zod'
+import { itemOrigins, listPositions, listSources } from '../../monitor/metrics.ts'
 import { readySchema, type Shape } from '../answers.ts'
-import { type Attribution, type Cell, groupCount, hitLengths, itemCell, positions } from './attribution.ts'
-import { origins } from './listId.ts'
+import { type Attribution, type Cell, groupCount, hitLengths, itemCell } from './attribution.ts'
 import type { Variants } from './variants.ts'
 
 const rate = (description: string) => z.number().min(0).max(1).nullable().describe(description)
@@ -48,10 +48,10 @@ export const attributionSchema = z
       )
       .describe('Arms of the experiment'),
     versions: z.array(z.strictObject({ version: z.string().describe('Index version'), ...listRates })),
-    sources: z.array(z.strictObject({ source: z.enum(['vectors', 'popular', 'similar']), ...listRates })),
-    positions: z.array(z.strictObject({ position: z.enum(positions), ...itemRates })),
+    sources: z.array(z.strictObject({ source: z.enum(listSources), ...listRates })),
+    positions: z.array(z.strictObject({ position: z.enum(listPositions), ...itemRates })),
     origins: z
-      .array(z.strictObject({ origin: z.enum(origins), ...itemRates }))
+      .array(z.strictObject({ origin: z.enum(itemOrigins), ...itemRates }))
       .describe(
         'What put the item into the list: `interest1` is the interest that comes first in it. `later`: beyond its first 50 items'
       ),
@@ -83,18 +83,18 @@ export function attributionReport(attribution: Attribution, variants: Variants, 
     })),
     versions: [...grouped(cells, ({ version }) => version)].map(([version, of]) => ({ version, ...ratesOf(of) })),
     sources: [...grouped(cells, ({ source }) => source)].map(([source, of]) => ({ source, ...ratesOf(of) })),
-    positions: positions.map((position, at) => ({
+    positions: listPositions.map((position, at) => ({
       position,
       ...itemRatesOf(
         cells,
-        origins.map((origin) => itemCell(at, origin))
+        itemOrigins.map((origin) => itemCell(at, origin))
       )
     })),
-    origins: origins.map((origin) => ({
+    origins: itemOrigins.map((origin) => ({
       origin,
       ...itemRatesOf(
         cells,
-        positions.map((_, at) => itemCell(at, origin))
+        listPositions.map((_, at) => itemCell(at, origin))
       )
     })),
     events: attribution.account()

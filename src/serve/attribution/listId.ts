@@ -6,21 +6,12 @@
 
 import { ByteReader, ByteWriter, checksum } from '../../core/bytes.ts'
 import { hashKey } from '../../core/hashKey.ts'
+import { itemOrigins, listSources } from '../../monitor/metrics.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
 
-/** Where a list came from. */
-export const listSources = ['vectors', 'popular', 'similar'] as const
 export type ListSource = (typeof listSources)[number]
 
-/**
- * What put an item into a list. `interest1` is the interest of the user that comes first in this list, `interest2` the
- * one that comes second. `later`: the item is beyond those that a list id names.
- */
-export const origins = [
-  ...(['interest1', 'interest2', 'interest3', 'interest4', 'interest5+'] as const),
-  ...(['memory', 'popular', 'similar', 'later'] as const)
-] as const
-export type Origin = (typeof origins)[number]
+export type Origin = (typeof itemOrigins)[number]
 
 export interface ListContent {
   /** `indexVersion@step` of the vectors. */
@@ -68,9 +59,9 @@ export function encodeListId(list: ListContent, counter: number, nowMs: number):
     writer.utf8(text)
   }
   writer.byte(listSources.indexOf(source))
-  const itemOrigins = originsOf(list)
+  const ofItems = originsOf(list)
   for (const [i, { itemId }] of items.slice(0, namedItems).entries()) {
-    const item = ((hashKey(itemId) >>> (32 - hashBits)) << 4) | origins.indexOf(itemOrigins[i]!)
+    const item = ((hashKey(itemId) >>> (32 - hashBits)) << 4) | itemOrigins.indexOf(ofItems[i]!)
     writer.byte(item >>> 16)
     writer.byte((item >>> 8) & 0xff)
     writer.byte(item & 0xff)
@@ -100,7 +91,7 @@ export function decodeListId(text: string): DecodedListId | undefined {
       const wanted = hashKey(itemId) >>> (32 - hashBits)
       for (let at = 0; at < named.length; at += 3) {
         const item = named.readUIntBE(at, 3)
-        if (item >>> 4 === wanted) return { position: first + at / 3, origin: origins[item & 15] ?? 'later' }
+        if (item >>> 4 === wanted) return { position: first + at / 3, origin: itemOrigins[item & 15] ?? 'later' }
       }
       return named.length < 3 * namedItems ? undefined : { position: first + namedItems, origin: 'later' }
     }
@@ -117,6 +108,6 @@ export function originsOf({ source, items }: Pick<ListContent, 'source' | 'items
   return items.map(({ interest }) => {
     if (interest === null || interest === undefined) return 'memory'
     if (!order.includes(interest)) order.push(interest)
-    return origins[Math.min(order.indexOf(interest), 4)]!
+    return itemOrigins[Math.min(order.indexOf(interest), 4)]!
   })
 }

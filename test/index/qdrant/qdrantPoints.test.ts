@@ -96,7 +96,7 @@ test('conditions of a filter are conditions of Qdrant: nothing is left to be fil
       { key: 'fields', match: { value: 'year' } }
     ],
     must_not: [
-      { key: 'tags', match: { any: ['genre=comedy'] } },
+      { key: 'tags', match: { value: 'genre=comedy' } },
       { key: 'fields', match: { value: 'brand' } }
     ]
   })
